@@ -1,0 +1,1 @@
+export type { JournalState } from './state.ts';

@@ -1,0 +1,139 @@
+/**
+ * The shapes that every part of Weir agrees on. This file imports nothing: a source, the journal and a sink meet
+ * here and nowhere else.
+ */
+
+/** The level of safety that a caller waits for before it gets its answer, weakest first. */
+export const ACK_LEVELS = ['journal', 'stored'] as const;
+export type AckLevel = (typeof ACK_LEVELS)[number];
+
+/** Where a row stands: the journal's UUID and the event's sequence number in it (from 1, without gaps). */
+export interface Position {
+  readonly journal: string;
+  readonly seq: number;
+}
+
+/** A position as replies and offsets write it: `<journal>:<seq>`. */
+export function formatPosition(position: Position): string {
+  return `${position.journal}:${position.seq}`;
+}
+
+/** The event is on disk (`level` says what else was reached before the time limit). */
+export interface Accepted extends Position {
+  readonly kind: 'accepted';
+  readonly level: AckLevel;
+}
+
+/**
+ * The first copy of this event is durable. Carries that copy's position only when it was still in flight
+ * when this one arrived.
+ */
+export interface Duplicate {
+  readonly kind: 'duplicate';
+  readonly level: AckLevel;
+  readonly position?: Position;
+}
+
+/** The event can never be accepted as it is: `code` is stable, `field` a path with dots and brackets. */
+export interface Rejected {
+  readonly kind: 'rejected';
+  readonly code: string;
+  readonly field: string;
+  readonly message: string;
+}
+
+/** The event may be fine but cannot be taken now; the caller sends it again after `afterMs` milliseconds. */
+export interface Retry {
+  readonly kind: 'retry';
+  /** `journal_full`, `overloaded`, `shutting_down`, `journal_failed`: stable, snake_case. */
+  readonly code: string;
+  readonly message: string;
+  readonly afterMs: number;
+}
+
+/** What became of one record. A closed union: bad data is never an exception. */
+export type Outcome = Accepted | Duplicate | Rejected | Retry;
+
+/** What a source knows about where a batch came from. */
+export interface Origin {
+  readonly requestId?: string;
+  readonly ipAddress?: string;
+  readonly userAgent?: string;
+  readonly referrer?: string;
+}
+
+export interface AcceptOptions {
+  /** Which level the outcome waits for. */
+  readonly ack: AckLevel;
+  /** All or nothing: one frame for the whole batch, or nothing stored when any record is rejected (`failOnError`). */
+  readonly atomic?: boolean;
+  readonly origin?: Origin;
+  /** Aborting stops waiting for a level beyond `journal`; it never takes back what was appended. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Takes parsed, unvalidated records and resolves to exactly one outcome per record, in order. Never rejects for bad
+ * data, a full journal or a sink that is down.
+ */
+export type Accept = (records: readonly unknown[], options: AcceptOptions) => Promise<Outcome[]>;
+
+/** Where records come from: an HTTP server, a socket, a feed. */
+export interface Source {
+  readonly name: string;
+  /** Begins to listen or to read; resolves once it can take input. */
+  start(accept: Accept): Promise<void>;
+  /** No new input; resolves once every accept that is under way has settled and been answered. */
+  stop(): Promise<void>;
+}
+
+/** A contiguous range of rows, cut once and sent again byte for byte until it is done. */
+export interface Block {
+  readonly journal: string;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  /** The rows as JSONEachRow bytes (one JSON object and `\n` each), in order of seq; chunks are whole rows. */
+  readonly chunks: readonly Uint8Array[];
+  readonly byteLength: number;
+  /** Names exactly these bytes: journal id, range, hash. The same token always means the same bytes. */
+  readonly token: string;
+}
+
+/** A row that a sink refuses. */
+export interface RowFailure {
+  readonly seq: number;
+  readonly code: string;
+  readonly message: string;
+  /** True: sending it again can never help. */
+  readonly permanent: boolean;
+}
+
+export interface WriteContext {
+  readonly signal: AbortSignal;
+  /**
+   * True when an earlier attempt at this very block may have been stored in whole or in part (a crash, a lost
+   * connection, a timeout): the sink must find out before it writes what could then stand there twice.
+   */
+  readonly ambiguous: boolean;
+}
+
+export interface SinkHealth {
+  readonly state: 'healthy' | 'degraded' | 'unhealthy';
+  /** Milliseconds that the last successful call took. */
+  readonly latencyMs?: number;
+  readonly lastError?: string;
+}
+
+/**
+ * Where blocks go. The runner, not the sink, adds retry, backoff and metrics. A sink throws `Retryable`,
+ * `Permanent` or `Overloaded` by the error's code; what else it throws counts as ambiguous and is tried again.
+ */
+export interface Sink {
+  readonly name: string;
+  /** Called before the first write and again after a connection was lost; may be called more than once. */
+  connect(signal: AbortSignal): Promise<void>;
+  /** Stores the block. Resolves with the rows that were refused (none: all are stored, durably). */
+  write(block: Block, context: WriteContext): Promise<readonly RowFailure[]>;
+  close(signal: AbortSignal): Promise<void>;
+  health(): SinkHealth;
+}
