@@ -1,0 +1,52 @@
+/** The accept process: takes events and acknowledges them. All that it needs to go on is its journal. */
+import { JournalRefusal } from '@libs/journal';
+import { createLogger } from '@libs/monitoring';
+import { createLifecycle } from '@libs/pipeline';
+import { acquireLock, attachToSupervisor, onShutdown, Refusal, refuse } from '@libs/runtime';
+import { loadConfig } from './config.ts';
+import { journalLock } from './paths.ts';
+import { buildAccept } from './pipeline.ts';
+
+const WORKER = 0;
+const LOCK_WAIT_MS = 15_000;
+/** Time for the answers `retry` to leave before the process ends after a failed sync. */
+const LAST_WORDS_MS = 250;
+
+export async function runAccept(args: readonly string[]): Promise<void> {
+  const end = Promise.withResolvers<void>();
+  const supervisor = await attachToSupervisor({ onGone: end.resolve });
+  onShutdown({ signals: ['SIGTERM'], onFirst: () => end.resolve() });
+  const loaded = loadConfig(process.env, args);
+  if (!loaded.ok) refuse(`The settings are wrong: ${loaded.problems.join(' ')}`);
+  const { config } = loaded;
+  const logger = createLogger({ level: config.LOG_LEVEL, name: 'accept' });
+
+  try {
+    const lock = await acquireLock(journalLock(config, WORKER), { waitMs: LOCK_WAIT_MS, label: 'the journal' });
+    const { journal, link, gate, stream, server } = buildAccept(config, WORKER, logger, (error) => {
+      logger.fatal(
+        { err: error },
+        'The journal could not be written: the process ends, and recovery decides what stands on the disk',
+      );
+      setTimeout(() => process.exit(1), LAST_WORDS_MS);
+    });
+    const stopTimeoutMs = config.SHUTDOWN_TIMEOUT_MS / 4;
+    const lifecycle = createLifecycle([
+      { name: 'lock', stop: () => lock.release() },
+      { name: 'link', stop: () => link.close() },
+      { name: 'journal', stopTimeoutMs, stop: async () => void (await journal.close()) },
+      { name: 'sockets', stopTimeoutMs, stop: () => stream.closeAll(1001, 'the service is shutting down') },
+      { name: 'server', stopTimeoutMs, start: async () => void (await server.listen()), stop: () => server.stop() },
+      { name: 'gate', stopTimeoutMs, stop: () => gate.close() },
+    ]);
+    await lifecycle.start();
+    supervisor.ready();
+    await end.promise;
+    const { failed } = await lifecycle.stop();
+    if (failed.length > 0) logger.warn({ failed }, 'Not everything was stopped in time');
+    process.exit(failed.length === 0 ? 0 : 1);
+  } catch (error) {
+    if (error instanceof JournalRefusal || error instanceof Refusal) refuse(error.message);
+    throw error;
+  }
+}

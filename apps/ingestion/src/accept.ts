@@ -1,0 +1,188 @@
+/**
+ * From parsed records to outcomes: validate, deduplicate, append, wait for the disk. One pass over a batch, no
+ * promise per event: what shares a frame shares its promise.
+ */
+import type { IdHash, Journal } from '@libs/journal';
+import type { Checked, EventModel } from '@libs/models';
+import type { Accept, AcceptOptions, AckLevel, Outcome, Rejected, Retry } from '@libs/pipeline';
+
+export interface StoredWatch {
+  /** Resolves to true once the store has everything up to and including `seq`, to false at the time limit or abort. */
+  reached(seq: number, signal: AbortSignal | undefined): Promise<boolean>;
+}
+
+export interface AcceptDeps {
+  readonly model: EventModel;
+  readonly journal: Journal;
+  readonly stored: StoredWatch;
+  readonly wallMs: () => number;
+}
+
+/** Rows of one batch go to the journal in pieces of about this many UTF-16 units, so that no frame grows huge. */
+const PIECE_LENGTH = 1 << 20;
+/** What the journal adds to a row: `,"receivedAt":"…","journal":"…","seq":…}` and a line feed. */
+const TAIL_LENGTH = 120;
+
+type Good = Extract<Checked, { ok: true }>;
+type Open = { readonly at: number; readonly seq: number; readonly isNew: boolean };
+
+export function createAccept(deps: AcceptDeps): Accept {
+  const { model, journal, wallMs } = deps;
+  const hash: IdHash = new Uint32Array(4);
+  const tailOf = createTail(journal.id);
+
+  async function accept(records: readonly unknown[], options: AcceptOptions): Promise<Outcome[]> {
+    const nowMs = wallMs();
+    const outcomes: Outcome[] = new Array(records.length);
+    const open =
+      options.atomic === true
+        ? appendAll(records, options, nowMs, outcomes)
+        : append(records, options, nowMs, outcomes);
+    if (open.length > 0) await settle(open, options, outcomes);
+    return outcomes;
+  }
+
+  /** Appends record by record; fills in what is settled at once and returns what waits for the disk. */
+  function append(records: readonly unknown[], options: AcceptOptions, nowMs: number, outcomes: Outcome[]): Open[] {
+    const origin = { ...options.origin, receivedAtMs: nowMs };
+    const tail = tailOf(nowMs);
+    const open: Open[] = [];
+    let text = '';
+    let count = 0;
+    for (let at = 0; at < records.length; at++) {
+      const checked = model.check(records[at], origin);
+      if (!checked.ok) {
+        outcomes[at] = rejected(checked);
+        continue;
+      }
+      journal.hash(checked.key, hash);
+      const first = journal.find(hash);
+      if (first !== 0) {
+        if (first <= journal.durableSeq()) outcomes[at] = DURABLE_DUPLICATE;
+        else open.push({ at, seq: first, isNew: false });
+        continue;
+      }
+      if (journal.wasSeen(hash)) {
+        outcomes[at] = DURABLE_DUPLICATE;
+        continue;
+      }
+      const noRoom = journal.noRoom(text.length + checked.row.length + TAIL_LENGTH, count + 1);
+      if (noRoom !== undefined) {
+        outcomes[at] = { kind: 'retry', ...noRoom };
+        continue;
+      }
+      const seq = journal.claim(hash);
+      text += `${checked.row + tail + seq}}\n`;
+      count += 1;
+      open.push({ at, seq, isNew: true });
+      if (text.length >= PIECE_LENGTH) {
+        journal.append(text, count);
+        text = '';
+        count = 0;
+      }
+    }
+    if (count > 0) journal.append(text, count);
+    return open;
+  }
+
+  /** All or nothing: every record is checked before the first is claimed, and the new ones stand in one frame. */
+  function appendAll(records: readonly unknown[], options: AcceptOptions, nowMs: number, outcomes: Outcome[]): Open[] {
+    const origin = { ...options.origin, receivedAtMs: nowMs };
+    const good: Good[] = [];
+    for (let at = 0; at < records.length; at++) {
+      const checked = model.check(records[at], origin);
+      if (checked.ok) good.push(checked);
+      else outcomes[at] = rejected(checked);
+    }
+    if (good.length < records.length) return refuseRest(outcomes, NOT_STORED);
+    const length = good.reduce((sum, one) => sum + one.row.length + TAIL_LENGTH, 0);
+    const noRoom = journal.noRoom(length, good.length);
+    if (noRoom !== undefined) return refuseRest(outcomes, { kind: 'retry', ...noRoom });
+    if (length * 3 > journal.frameBytesMax && byteLength(good) > journal.frameBytesMax)
+      return refuseRest(outcomes, TOO_LARGE);
+
+    const tail = tailOf(nowMs);
+    const open: Open[] = [];
+    let text = '';
+    let count = 0;
+    for (const [at, { key, row }] of good.entries()) {
+      journal.hash(key, hash);
+      const first = journal.find(hash);
+      if ((first !== 0 && first <= journal.durableSeq()) || journal.wasSeen(hash)) outcomes[at] = DURABLE_DUPLICATE;
+      else if (first !== 0) open.push({ at, seq: first, isNew: false });
+      else {
+        const seq = journal.claim(hash);
+        text += `${row + tail + seq}}\n`;
+        count += 1;
+        open.push({ at, seq, isNew: true });
+      }
+    }
+    if (count > 0) journal.append(text, count);
+    return open;
+  }
+
+  async function settle(open: readonly Open[], options: AcceptOptions, outcomes: Outcome[]): Promise<void> {
+    const lastSeq = open.reduce((max, one) => Math.max(max, one.seq), 0);
+    // Frames become durable in order, so the last one speaks for all, unless it failed.
+    const allDurable = await journal.durableOf(lastSeq);
+    const durableSeq = allDurable ? lastSeq : journal.durableSeq();
+    const wantsStored = options.ack === 'stored' && durableSeq === lastSeq;
+    const level: AckLevel = wantsStored && (await deps.stored.reached(lastSeq, options.signal)) ? 'stored' : 'journal';
+    for (const { at, seq, isNew } of open) {
+      if (seq > durableSeq) outcomes[at] = FAILED;
+      else if (isNew) outcomes[at] = { kind: 'accepted', journal: journal.id, seq, level };
+      else outcomes[at] = { kind: 'duplicate', level, position: { journal: journal.id, seq } };
+    }
+  }
+
+  return accept;
+}
+
+const DURABLE_DUPLICATE: Outcome = { kind: 'duplicate', level: 'journal' };
+
+const FAILED: Retry = {
+  kind: 'retry',
+  code: 'journal_failed',
+  message: 'the journal could not be written; whether this event stands in it is not known yet',
+  afterMs: 1_000,
+};
+
+const NOT_STORED: Rejected = {
+  kind: 'rejected',
+  code: 'batch_rejected',
+  field: '',
+  message: 'not stored, because failOnError is set and another event of the batch was rejected',
+};
+
+const TOO_LARGE: Rejected = {
+  kind: 'rejected',
+  code: 'batch_too_large',
+  field: '',
+  message: 'not stored: with failOnError a batch must fit into one frame of the journal; send a smaller one',
+};
+
+function refuseRest(outcomes: Outcome[], outcome: Rejected | Retry): Open[] {
+  for (let at = 0; at < outcomes.length; at++) outcomes[at] ??= outcome;
+  return [];
+}
+
+function rejected({ code, field, message }: Extract<Checked, { ok: false }>): Rejected {
+  return { kind: 'rejected', code, field, message };
+}
+
+function byteLength(rows: readonly Good[]): number {
+  return rows.reduce((sum, one) => sum + Buffer.byteLength(one.row) + TAIL_LENGTH, 0);
+}
+
+/** The end of every row up to its sequence number, made once a millisecond. */
+function createTail(journal: string): (nowMs: number) => string {
+  let madeFor = -1;
+  let tail = '';
+  return (nowMs) => {
+    if (nowMs !== madeFor) {
+      madeFor = nowMs;
+      tail = `,"receivedAt":"${new Date(nowMs).toISOString()}","journal":"${journal}","seq":`;
+    }
+    return tail;
+  };
+}

@@ -1,0 +1,87 @@
+/** Accept's end of the link to deliver: tells what is durable, hears what is stored and what may be released. */
+import { type DeliverState, STORE_SINK, type ToAccept, type ToDeliver } from '@libs/delivery';
+import type { Journal } from '@libs/journal';
+import { Retryable } from '@libs/pipeline';
+import { connectLink } from '@libs/runtime';
+import type { StoredProgress } from './stored-watch.ts';
+
+export interface DeliverLink {
+  /** Everything up to and including `seq` is durable: passed on within `NUDGE_MS`. */
+  durable(seq: number): void;
+  /** Asks for the next block to be cut now. */
+  flush(): void;
+  state(): { readonly state: DeliverState; readonly ageMs: number } | undefined;
+  ask(path: string, init: RequestInit): Promise<Response>;
+  close(): void;
+}
+
+export interface DeliverLinkOptions {
+  readonly linkPath: string;
+  readonly queryPath: string;
+  readonly journal: Journal;
+  readonly stored: StoredProgress;
+}
+
+/** Many commits share one nudge; deliver polls every 50 ms anyway. */
+const NUDGE_MS = 5;
+const REPEAT_MS = 1_000;
+const STATE_AGE_MAX_MS = 5_000;
+
+export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
+  const { journal, stored } = options;
+  let nudge: ReturnType<typeof setTimeout> | undefined;
+  let last: { state: DeliverState; atMs: number } | undefined;
+
+  const link = connectLink<ToAccept, ToDeliver>({
+    path: options.linkPath,
+    onOpen: sendDurable,
+    onMessage,
+    onClose: () => {
+      last = undefined;
+    },
+  });
+  const repeat = setInterval(sendDurable, REPEAT_MS);
+
+  function sendDurable(): void {
+    clearTimeout(nudge);
+    nudge = undefined;
+    link.send({ t: 'durable', journal: journal.id, seq: journal.durableSeq() });
+    for (const leftover of journal.leftovers())
+      link.send({ t: 'durable', journal: leftover.journal, seq: leftover.lastSeq });
+  }
+
+  function onMessage(message: ToAccept): void {
+    if (message.t === 'state') last = { state: message, atMs: performance.now() };
+    else if (message.t === 'release') journal.release(message.journal, message.seq);
+    else if (message.sink === STORE_SINK && message.journal === journal.id) stored.advance(message.seq);
+  }
+
+  async function ask(path: string, init: RequestInit): Promise<Response> {
+    try {
+      return await fetch(`http://deliver${path}`, { ...init, unix: options.queryPath });
+    } catch (cause) {
+      if (init.signal?.aborted === true) throw cause;
+      throw new Retryable('deliver_unreachable', 'The process that answers queries is being started again.', { cause });
+    }
+  }
+
+  return {
+    durable() {
+      nudge ??= setTimeout(sendDurable, NUDGE_MS);
+    },
+    flush() {
+      sendDurable();
+      link.send({ t: 'flush', journal: journal.id });
+    },
+    state() {
+      const ageMs = last === undefined ? Number.POSITIVE_INFINITY : performance.now() - last.atMs;
+      return last === undefined || ageMs > STATE_AGE_MAX_MS ? undefined : { state: last.state, ageMs };
+    },
+    ask,
+    close() {
+      clearInterval(repeat);
+      clearTimeout(nudge);
+      link.close();
+    },
+  };
+}

@@ -1,0 +1,56 @@
+/** The deliver process: brings events from the journals to the store, and answers queries. May be killed at any time. */
+
+import { join } from 'node:path';
+import { migrate, openStore } from '@libs/database';
+import { createLogger } from '@libs/monitoring';
+import { createLifecycle } from '@libs/pipeline';
+import { acquireLock, attachToSupervisor, onShutdown, Refusal, refuse } from '@libs/runtime';
+import { loadConfig } from './config.ts';
+import { deliverFolder } from './paths.ts';
+import { buildDeliver } from './pipeline.ts';
+import { storeOptions } from './settings.ts';
+
+const LOCK_WAIT_MS = 15_000;
+
+export async function runDeliver(args: readonly string[]): Promise<void> {
+  const end = Promise.withResolvers<void>();
+  const supervisor = await attachToSupervisor({ onGone: end.resolve });
+  onShutdown({ signals: ['SIGTERM'], onFirst: () => end.resolve() });
+  const loaded = loadConfig(process.env, args);
+  if (!loaded.ok) refuse(`The settings are wrong: ${loaded.problems.join(' ')}`);
+  const { config } = loaded;
+  const logger = createLogger({ level: config.LOG_LEVEL, name: 'deliver' });
+  const onFatal = (error: unknown): void => {
+    logger.fatal({ err: error }, 'Delivery cannot go on: the process ends and is started again');
+    process.exit(1);
+  };
+
+  try {
+    const lock = await acquireLock(join(deliverFolder(config), 'lock'), {
+      waitMs: LOCK_WAIT_MS,
+      label: 'the deliver folder',
+    });
+    const store = await openStore(storeOptions(config), { logger });
+    await migrate(store);
+    const { sink, state, delivery, query, hub } = buildDeliver(config, store, logger, onFatal);
+    const stopTimeoutMs = config.SHUTDOWN_TIMEOUT_MS / 2;
+    const lifecycle = createLifecycle([
+      { name: 'lock', stop: () => lock.release() },
+      { name: 'store', stop: () => store.close() },
+      { name: 'sink', stop: (signal) => sink.close(signal) },
+      { name: 'state', stop: () => state.close() },
+      { name: 'query', stop: () => query.close() },
+      { name: 'hub', start: () => hub.start(), stop: () => hub.stop() },
+      { name: 'delivery', stopTimeoutMs, stop: (signal) => delivery.stop(signal) },
+    ]);
+    await lifecycle.start();
+    supervisor.ready();
+    await end.promise;
+    const { failed } = await lifecycle.stop();
+    if (failed.length > 0) logger.warn({ failed }, 'Not everything was stopped in time');
+    process.exit(failed.length === 0 ? 0 : 1);
+  } catch (error) {
+    if (error instanceof Refusal) refuse(error.message);
+    throw error;
+  }
+}

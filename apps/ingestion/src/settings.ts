@@ -1,0 +1,111 @@
+/** From the configuration to what each part takes: names and units only. */
+import { join } from 'node:path';
+import type { Journal, JournalOptions } from '@libs/journal';
+import { DEFAULT_EVENT_LIMITS, type EventLimits } from '@libs/models';
+import type { Logger } from '@libs/monitoring';
+import type { Config } from './config.ts';
+import type { DeliverLink } from './deliver-link.ts';
+import type { Gate } from './gate.ts';
+import type { Ingestion } from './ingestion.ts';
+import { deliverFolder } from './paths.ts';
+import type { RouteLimits } from './routes/deps.ts';
+import type { StoredProgress } from './stored-watch.ts';
+
+/** Events in a JSON batch, and in an array on a socket. */
+const BATCH_EVENTS_MAX = 1_000;
+const QUERY_BYTES_MAX = 1 << 20;
+/** The engine's own limit ends a query first; then its message reaches the caller. */
+const QUERY_SLACK_MS = 5_000;
+const RETRY_MIN_MS = 50;
+const RETRY_MAX_MS = 10_000;
+const WRITE_TIMEOUT_MS = 120_000;
+
+export function eventLimits(config: Config): EventLimits {
+  return {
+    ...DEFAULT_EVENT_LIMITS,
+    eventBytesMax: config.EVENT_BYTES_MAX,
+    timestampFutureMaxMs: config.TIMESTAMP_FUTURE_MAX_MS,
+    ...(config.TIMESTAMP_AGE_MAX_MS === undefined ? {} : { timestampAgeMaxMs: config.TIMESTAMP_AGE_MAX_MS }),
+  };
+}
+
+export function ackTimeout(config: Config) {
+  return { timeoutMs: config.ACK_TIMEOUT_MS, monotonicMs: () => performance.now() };
+}
+
+export function journal(
+  config: Config,
+  worker: number,
+  logger: Logger,
+): Omit<JournalOptions, 'disk' | 'onDurable' | 'onFailed'> {
+  return {
+    dataFolder: config.dataFolder,
+    worker,
+    workers: config.WEIR_WORKERS,
+    limits: {
+      segmentBytes: config.JOURNAL_SEGMENT_BYTES,
+      bytesMax: config.JOURNAL_BYTES_MAX,
+      diskReserveBytes: config.DISK_RESERVE_BYTES,
+      windowMs: config.DEDUPE_WINDOW_MS,
+      idsMax: config.DEDUPE_IDS_MAX,
+    },
+    log: (message, fields) => logger.warn(fields, message),
+  };
+}
+
+export function streamLimits(config: Config) {
+  return {
+    creditEvents: config.WS_CREDIT_EVENTS,
+    creditBytes: config.WS_CREDIT_BYTES,
+    frameBytesMax: config.WS_FRAME_BYTES_MAX,
+    heartbeatIntervalMs: config.WS_HEARTBEAT_INTERVAL_MS,
+    connectionsMax: config.CONNECTIONS_MAX,
+  };
+}
+
+export function routeLimits(config: Config): RouteLimits {
+  return {
+    eventBytesMax: config.EVENT_BYTES_MAX,
+    batchBytesMax: config.BATCH_BYTES_MAX,
+    batchEventsMax: BATCH_EVENTS_MAX,
+    queryBytesMax: QUERY_BYTES_MAX,
+    queryTimeoutMs: config.QUERY_TIMEOUT_MS + QUERY_SLACK_MS,
+    requestTimeoutMs: config.REQUEST_TIMEOUT_MS,
+    ackTimeoutMs: config.ACK_TIMEOUT_MS,
+  };
+}
+
+export function deliveryLimits(config: Config) {
+  return {
+    blockRowsMax: config.BLOCK_ROWS_MAX,
+    blockBytesMax: config.BLOCK_BYTES_MAX,
+    flushIntervalMs: config.FLUSH_INTERVAL_MS,
+    retryMinMs: RETRY_MIN_MS,
+    retryMaxMs: RETRY_MAX_MS,
+    writeTimeoutMs: WRITE_TIMEOUT_MS,
+  };
+}
+
+export function stateFile(config: Config): string {
+  return join(deliverFolder(config), 'state.sqlite');
+}
+
+/** What routes and sockets see. */
+export function ingestion(parts: {
+  gate: Gate;
+  journal: Journal;
+  stored: StoredProgress;
+  link: DeliverLink;
+}): Ingestion {
+  const { gate, journal, stored, link } = parts;
+  return {
+    accept: gate.accept,
+    journalId: journal.id,
+    journalState: journal.state,
+    storedSeq: stored.seq,
+    onStored: stored.onAdvance,
+    deliverState: link.state,
+    askDeliver: link.ask,
+    draining: gate.isClosed,
+  };
+}

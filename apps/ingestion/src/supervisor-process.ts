@@ -1,0 +1,101 @@
+/** The supervisor: checks the settings, takes the folder, starts accept and deliver, says where things are. */
+import { createLogger } from '@libs/monitoring/line-logger';
+import { Refusal, supervise } from '@libs/runtime';
+import type { ConfigReport } from './check-config.ts';
+
+interface Settings {
+  readonly PORT: number;
+  readonly HOST: string;
+  readonly LOG_LEVEL: string;
+  readonly SHUTDOWN_TIMEOUT_MS: number;
+  readonly CLICKHOUSE_URL?: string;
+  readonly DEDUPE_WINDOW_MS: number;
+  readonly dataFolder: string;
+}
+
+const RESTART_BACKOFF = { minMs: 100, maxMs: 10_000 };
+
+/** Runs until it is told to end, then ends the process with the exit code. */
+export async function runSupervisor(entry: string, args: readonly string[]): Promise<void> {
+  const settings = checkSettings(entry, args);
+  const port = probePort(settings);
+  const env = { ...(process.env as Record<string, string>), PORT: String(port) };
+  const spec = (role: string, stopStage: number) => ({
+    name: role,
+    argv: [process.execPath, ...process.execArgv, entry, role, ...args],
+    env,
+    stopStage,
+  });
+  process.exitCode = await supervise({
+    dataDir: settings.dataFolder,
+    processes: [spec('accept', 0), spec('deliver', 1)],
+    logger: createLogger({ level: settings.LOG_LEVEL, name: 'supervisor' }),
+    print: (line) => process.stderr.write(`${line}\n`),
+    shutdownTimeoutMs: settings.SHUTDOWN_TIMEOUT_MS,
+    backoff: RESTART_BACKOFF,
+    beforeStart: () => void probePort({ ...settings, PORT: port }),
+    onReady: () => printWelcome(settings, port),
+  });
+  process.exit();
+}
+
+/** In a process of its own: the supervisor lives long and should not carry the schemas. */
+function checkSettings(entry: string, args: readonly string[]): Settings {
+  const { stdout, stderr, exitCode } = Bun.spawnSync([process.execPath, entry, 'check-config', ...args]);
+  if (exitCode !== 0) throw new Error(`The settings could not be checked: ${stderr.toString()}`);
+  const report = JSON.parse(stdout.toString()) as ConfigReport;
+  if (report.ok) return report.settings as unknown as Settings;
+  const [only, ...more] = report.problems;
+  process.stderr.write(
+    more.length === 0
+      ? `This setting is wrong: ${only}\n`
+      : `These settings are wrong:\n${report.problems.map((problem) => `  ${problem}\n`).join('')}`,
+  );
+  process.exit(78);
+}
+
+/** A port shared with reusePort would be taken in silence: so it is first bound alone. Gives the port to use. */
+function probePort({ HOST, PORT }: Pick<Settings, 'HOST' | 'PORT'>): number {
+  try {
+    const probe = Bun.listen({ hostname: HOST, port: PORT, exclusive: true, socket: { data() {} } });
+    const { port } = probe;
+    probe.stop(true);
+    return port;
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code;
+    const reason =
+      code === 'EADDRINUSE'
+        ? `Port ${PORT} on ${HOST} is taken: stop what listens there, or choose another one with PORT.`
+        : `Nothing can listen on ${HOST} port ${PORT} (${code ?? String(cause)}): check HOST and PORT.`;
+    throw new Refusal(reason, { cause });
+  }
+}
+
+function printWelcome(settings: Settings, port: number): void {
+  const host = settings.HOST === '0.0.0.0' || settings.HOST === '::' ? '127.0.0.1' : settings.HOST;
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const store =
+    settings.CLICKHOUSE_URL === undefined
+      ? 'ClickHouse engine (chDB)'
+      : `nothing: the store is ${settings.CLICKHOUSE_URL}`;
+  const event = {
+    eventId: crypto.randomUUID(),
+    eventType: 'item_added',
+    timestamp: new Date().toISOString(),
+    sessionId: 'session-1',
+    storeId: 'store-1',
+    data: { productId: 'sku-1', price: 9.99, quantity: 1 },
+  };
+  process.stdout.write(
+    [
+      `Weir is listening on ${url}`,
+      `  API docs  ${url}/swagger`,
+      `  Data      ${settings.dataFolder}`,
+      `  Embedded  ${store}`,
+      '  Try it:',
+      `    curl ${url}/events -H 'content-type: application/json' -d '${JSON.stringify(event)}'`,
+      `    curl ${url}/query -d 'SELECT eventType, count() FROM events GROUP BY eventType FORMAT PrettyCompact'`,
+      '',
+    ].join('\n'),
+  );
+}

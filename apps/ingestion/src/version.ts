@@ -1,0 +1,4 @@
+/** The version that health, docs and logs name: the workspace's own. */
+import manifest from '../../../package.json' with { type: 'json' };
+
+export const VERSION: string = manifest.version;

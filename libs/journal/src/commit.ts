@@ -1,0 +1,227 @@
+/**
+ * Group commit: rows that arrive while a sync is under way, or in the same turn of the event loop, share one frame,
+ * one write and one sync. Frame n+1 is written only after n's sync has returned.
+ */
+import type { DedupeIndex } from './dedupe-index.ts';
+import type { Disk } from './disk.ts';
+import { FRAME_HEADER_BYTES, frameBytes, padTo8, sealFrame } from './format.ts';
+import type { Segments } from './segments.ts';
+
+/** Resolves to true when the frame is durable, to false when it never will be known to be. */
+export type Durable = Promise<boolean>;
+
+interface Frame {
+  readonly firstSeq: number;
+  readonly timeMs: number;
+  readonly durable: PromiseWithResolvers<boolean>;
+  text: string;
+  count: number;
+}
+
+export interface Committer {
+  /** Adds rows to one frame; `text` is their JSONEachRow text, their ids are the newest in the index. */
+  join(text: string, count: number, firstSeq: number, timeMs: number): Durable;
+  /** What this sequence number, which is not durable yet, waits for. */
+  durableOf(seq: number): Durable;
+  /** The time that a row joining now gets: that of the open frame, or a new one's. */
+  frameTimeMs(): number;
+  durableSeq(): number;
+  /** Upper bound in bytes of what waits to be written. */
+  waitingBytes(): number;
+  /** Resolves once everything that has joined so far is durable or has failed. */
+  drained(): Durable;
+  stats(): { readonly syncMode: 'inline' | 'pool'; readonly lastSyncMs: number; readonly commits: number };
+}
+
+export interface CommitDeps {
+  readonly disk: Disk;
+  readonly segments: Segments;
+  readonly index: DedupeIndex;
+  readonly nowMs: () => number;
+  readonly monotonicMs: () => number;
+  /** A frame is closed when its upper bound in bytes would pass this. */
+  readonly frameBytesMax: number;
+  readonly onDurable: (seq: number) => void;
+  /** Called once: the disk refused a write or a sync, and nobody may be told that anything more is durable. */
+  readonly onFailed: (error: Error) => void;
+}
+
+/** One UTF-16 unit is at most three bytes of UTF-8. */
+const UTF8_BYTES_MAX = 3;
+/** Recent syncs under this many ms: they stay on the event loop. Above, they go to the thread pool. */
+const INLINE_SYNC_MS = 1;
+/** A single sync longer than this moves to the pool at once. */
+const STALL_MS = 10;
+/** So many fast syncs in a row bring them back. */
+const FAST_SYNCS = 256;
+
+export const frameUpperBytes = (textLength: number, count: number): number =>
+  frameBytes(textLength * UTF8_BYTES_MAX, count);
+
+export function createCommitter(deps: CommitDeps, start: { nextFrame: number; durableSeq: number }): Committer {
+  const { disk, segments, index } = deps;
+  const waiting: Frame[] = [];
+  let nextFrame = start.nextFrame;
+  let durableSeq = start.durableSeq;
+  let buffer = Buffer.allocUnsafe(1 << 20);
+  let busy: Frame | undefined;
+  let scheduled = false;
+  let failed = false;
+  let waitingBytes = 0;
+  let syncMode: 'inline' | 'pool' = 'inline';
+  let averageMs = 0;
+  let lastSyncMs = 0;
+  let fastSyncs = 0;
+  let commits = 0;
+
+  function open(firstSeq: number, timeMs: number): Frame {
+    const frame: Frame = { firstSeq, timeMs, durable: Promise.withResolvers<boolean>(), text: '', count: 0 };
+    waiting.push(frame);
+    return frame;
+  }
+
+  function join(text: string, count: number, firstSeq: number, timeMs: number): Durable {
+    const last = waiting.at(-1);
+    const fits =
+      last !== undefined && frameUpperBytes(last.text.length + text.length, last.count + count) <= deps.frameBytesMax;
+    const frame = fits ? last : open(firstSeq, timeMs);
+    frame.text += text;
+    frame.count += count;
+    waitingBytes += frameUpperBytes(text.length, count);
+    if (failed) frame.durable.resolve(false);
+    else schedule();
+    return frame.durable.promise;
+  }
+
+  /** Everything that this turn of the event loop still brings joins before the frame is written. */
+  function schedule(): void {
+    if (scheduled || busy !== undefined) return;
+    scheduled = true;
+    setImmediate(commit);
+  }
+
+  function commit(): void {
+    scheduled = false;
+    while (waiting.length > 0 && busy === undefined && !failed) {
+      const frame = waiting.shift() as Frame;
+      waitingBytes = waiting.length === 0 ? 0 : waitingBytes - frameUpperBytes(frame.text.length, frame.count);
+      try {
+        commitFrame(frame);
+      } catch (error) {
+        fail(frame, error as Error);
+      }
+    }
+  }
+
+  function commitFrame(frame: Frame): void {
+    const payloadBytes = encode(frame);
+    const length = frameBytes(payloadBytes, frame.count);
+    if (length <= segments.room()) return write(frame, payloadBytes);
+    const begin = { firstFrame: nextFrame, firstSeq: frame.firstSeq, timeMs: frame.timeMs };
+    if (syncMode === 'inline') {
+      segments.roll(begin);
+      return write(frame, payloadBytes);
+    }
+    busy = frame;
+    segments.rollInPool(begin).then(
+      () => proceed(() => write(frame, payloadBytes), frame),
+      (error: Error) => fail(frame, error),
+    );
+  }
+
+  /** After work in the pool: the next step, then whatever has joined meanwhile. */
+  function proceed(step: () => void, frame: Frame): void {
+    busy = undefined;
+    try {
+      step();
+    } catch (error) {
+      return fail(frame, error as Error);
+    }
+    commit();
+  }
+
+  /** Puts payload and ids in place; returns the payload's length. The header waits for the segment to be known. */
+  function encode(frame: Frame): number {
+    const upper = frameUpperBytes(frame.text.length, frame.count);
+    const needed = upper <= deps.frameBytesMax ? upper : frameBytes(Buffer.byteLength(frame.text), frame.count);
+    if (needed > buffer.byteLength) buffer = Buffer.allocUnsafe(Math.max(needed, buffer.byteLength * 2));
+    const payloadBytes = buffer.write(frame.text, FRAME_HEADER_BYTES, 'utf8');
+    const idsStart = FRAME_HEADER_BYTES + padTo8(payloadBytes);
+    buffer.fill(0, FRAME_HEADER_BYTES + payloadBytes, idsStart);
+    buffer.set(index.copyIds(frame.firstSeq, frame.firstSeq + frame.count), idsStart);
+    return payloadBytes;
+  }
+
+  function write(frame: Frame, payloadBytes: number): void {
+    const bytes = buffer.subarray(0, frameBytes(payloadBytes, frame.count));
+    const active = segments.active();
+    const { count, firstSeq, timeMs } = frame;
+    sealFrame(bytes, { count, salt: active.header.salt, number: nextFrame, firstSeq, timeMs, payloadBytes });
+    disk.write(active.fd, bytes, active.offset);
+    active.offset += bytes.byteLength;
+    nextFrame += 1;
+    sync(frame, active.fd);
+  }
+
+  function sync(frame: Frame, fd: number): void {
+    const began = deps.monotonicMs();
+    if (syncMode === 'inline') {
+      disk.sync(fd);
+      return done(frame, deps.monotonicMs() - began);
+    }
+    busy = frame;
+    disk.syncAsync(fd, (error) => {
+      if (error !== null) fail(frame, error);
+      else proceed(() => done(frame, deps.monotonicMs() - began), frame);
+    });
+  }
+
+  function done(frame: Frame, tookMs: number): void {
+    commits += 1;
+    measure(tookMs);
+    durableSeq = frame.firstSeq + frame.count - 1;
+    frame.durable.resolve(true);
+    deps.onDurable(durableSeq);
+  }
+
+  /** A slow disk must not hold the event loop; a fast one is quicker without the way through the pool. */
+  function measure(tookMs: number): void {
+    lastSyncMs = tookMs;
+    averageMs += (tookMs - averageMs) / 8;
+    fastSyncs = tookMs < INLINE_SYNC_MS ? fastSyncs + 1 : 0;
+    if (syncMode === 'inline' && (averageMs > INLINE_SYNC_MS || tookMs > STALL_MS)) {
+      syncMode = 'pool';
+      fastSyncs = 0;
+    } else if (syncMode === 'pool' && fastSyncs >= FAST_SYNCS) {
+      syncMode = 'inline';
+      averageMs = tookMs;
+    }
+  }
+
+  /** Never tried again: the kernel may have dropped the pages. Recovery decides what stands on the disk. */
+  function fail(frame: Frame, error: Error): void {
+    failed = true;
+    frame.durable.resolve(false);
+    for (const other of waiting.splice(0)) other.durable.resolve(false);
+    deps.onFailed(error);
+  }
+
+  function durableOf(seq: number): Durable {
+    if (seq <= durableSeq) return Promise.resolve(true);
+    if (failed) return Promise.resolve(false);
+    for (const frame of waiting)
+      if (seq >= frame.firstSeq && seq < frame.firstSeq + frame.count) return frame.durable.promise;
+    if (busy !== undefined && seq >= busy.firstSeq && seq < busy.firstSeq + busy.count) return busy.durable.promise;
+    throw new Error(`sequence number ${seq} is neither durable nor waiting`);
+  }
+
+  return {
+    join,
+    durableOf,
+    frameTimeMs: () => waiting.at(-1)?.timeMs ?? deps.nowMs(),
+    durableSeq: () => durableSeq,
+    waitingBytes: () => waitingBytes,
+    drained: () => waiting.at(-1)?.durable.promise ?? busy?.durable.promise ?? Promise.resolve(!failed),
+    stats: () => ({ syncMode, lastSyncMs, commits }),
+  };
+}

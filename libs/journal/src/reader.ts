@@ -1,0 +1,229 @@
+/** Reads a journal that another process may be writing: whole frames, never past the durable position. */
+import type { Disk } from './disk.ts';
+import { JournalGapError } from './errors.ts';
+import {
+  FRAME_HEADER_BYTES,
+  isPlausible,
+  readFrameHeader,
+  SALT_OFFSET,
+  SEGMENT_HEADER_BYTES,
+  type SegmentHeader,
+  view,
+} from './format.ts';
+import { type JournalFolder, journalFolders, journalsFolder, segmentName, segmentOf } from './names.ts';
+import { createFrameReader, readSegmentHeader, type ScannedFrame } from './segment-scan.ts';
+
+/** One group commit. */
+export interface FrameView {
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  /** Frame time in ms. */
+  readonly timeMs: number;
+  /** One JSON object and `\n` for each event, in order. A copy: it stays as it is. */
+  readonly payload: Uint8Array;
+}
+
+export interface JournalReader {
+  readonly journal: string;
+  /**
+   * Whole frames after `afterSeq`, never past the durable position. Stops at either limit, but gives at least one
+   * frame if there is one. Throws `JournalGapError` when `afterSeq` lies before the oldest frame or beyond the end.
+   */
+  read(afterSeq: number, limits: { readonly rowsMax: number; readonly bytesMax: number }): readonly FrameView[];
+  /** Accept says that everything up to and including `seq` is durable. */
+  noteDurable(seq: number): void;
+  /** The highest sequence number known to be durable; 0 when none is. */
+  durableSeq(): number;
+  /** The oldest sequence number that can still be read (one past the end when there is none). */
+  oldestSeq(): number;
+  close(): void;
+}
+
+interface OpenSegment {
+  readonly number: number;
+  readonly fd: number;
+  readonly header: SegmentHeader;
+  readonly size: number;
+  readonly frameAt: ReturnType<typeof createFrameReader>;
+}
+
+/** Where the frame after `afterSeq` begins. */
+interface Place {
+  afterSeq: number;
+  segment: number;
+  offset: number;
+  frame: number;
+}
+
+export function listJournals(disk: Disk, dataFolder: string): JournalFolder[] {
+  const root = journalsFolder(dataFolder);
+  return disk.exists(root) ? journalFolders(root, disk.list(root)) : [];
+}
+
+export function openJournalReader(disk: Disk, { journal, folder }: JournalFolder): JournalReader {
+  let open: OpenSegment | undefined;
+  let place: Place | undefined;
+  let durable = 0;
+  const saltNow = new Uint8Array(8);
+
+  /** Opens a segment of this journal; undefined when there is none of that number (any more, or yet). */
+  function openSegment(number: number): OpenSegment | undefined {
+    if (open?.number === number) return open;
+    const path = `${folder}/${segmentName(number)}`;
+    if (!disk.exists(path)) return undefined;
+    const fd = disk.open(path, 'read');
+    const header = readSegmentHeader(disk, fd);
+    if (typeof header === 'string' || header.segment !== number) {
+      disk.close(fd);
+      return undefined;
+    }
+    if (open !== undefined) disk.close(open.fd);
+    const size = disk.size(path);
+    open = { number, fd, header, size, frameAt: createFrameReader(disk, fd, size, header.salt) };
+    return open;
+  }
+
+  const segmentNumbers = (): number[] =>
+    disk
+      .list(folder)
+      .map(segmentOf)
+      .filter((number) => number !== undefined)
+      .sort((a, b) => a - b);
+
+  /** Finds the segment that holds `afterSeq + 1`, then hops over frame headers to it. */
+  function locate(afterSeq: number): Place {
+    const numbers = segmentNumbers();
+    let found: OpenSegment | undefined;
+    for (const number of numbers.toReversed()) {
+      found = openSegment(number);
+      if (found !== undefined && found.header.firstSeq <= afterSeq + 1) break;
+    }
+    if (found === undefined) {
+      if (afterSeq === 0) return { afterSeq: 0, segment: 1, offset: SEGMENT_HEADER_BYTES, frame: 1 };
+      throw new JournalGapError(
+        'beyond_end',
+        `journal ${journal} holds nothing, but ${afterSeq} events of it were read before`,
+      );
+    }
+    if (found.header.firstSeq > afterSeq + 1)
+      throw new JournalGapError(
+        'before_oldest',
+        `journal ${journal} begins with event ${found.header.firstSeq}, but event ${afterSeq + 1} is asked for`,
+      );
+    return hop(found, afterSeq);
+  }
+
+  function hop(segment: OpenSegment, afterSeq: number): Place {
+    const head = new Uint8Array(FRAME_HEADER_BYTES);
+    let { firstSeq: seq, firstFrame: frame } = segment.header;
+    let offset = SEGMENT_HEADER_BYTES;
+    while (seq <= afterSeq) {
+      const count = disk.read(segment.fd, head, 0, FRAME_HEADER_BYTES, offset);
+      const header = readFrameHeader(head);
+      if (
+        count < FRAME_HEADER_BYTES ||
+        !isPlausible(header, segment.header.salt, segment.size - offset) ||
+        header.number !== frame
+      )
+        throw new JournalGapError(
+          'beyond_end',
+          `journal ${journal} ends at event ${seq - 1}, but event ${afterSeq} was read before`,
+        );
+      seq += header.count;
+      offset += header.length;
+      frame += 1;
+    }
+    if (seq !== afterSeq + 1)
+      throw new JournalGapError('beyond_end', `event ${afterSeq} of journal ${journal} does not end a frame`);
+    return { afterSeq, segment: segment.number, offset, frame };
+  }
+
+  /** The frame at a place, or the first one of the next segment when this one has no more. */
+  function frameAt(at: Place): ScannedFrame | undefined {
+    const segment = openSegment(at.segment);
+    if (segment === undefined) return undefined;
+    const frame = segment.frameAt(at.offset);
+    if (frame !== undefined && frame.header.number === at.frame) return frame;
+    const next = openSegment(at.segment + 1);
+    if (next === undefined || next.header.firstFrame !== at.frame) return undefined;
+    at.segment = next.number;
+    at.offset = SEGMENT_HEADER_BYTES;
+    const first = next.frameAt(at.offset);
+    return first?.header.number === at.frame ? first : undefined;
+  }
+
+  /** A file may have got a new life while it was read: then what was read counts for nothing. */
+  function sameLife(): boolean {
+    if (open === undefined) return false;
+    disk.read(open.fd, saltNow, 0, saltNow.byteLength, SALT_OFFSET);
+    return view(saltNow).getBigUint64(0, true) === open.header.salt;
+  }
+
+  function read(
+    afterSeq: number,
+    limits: { readonly rowsMax: number; readonly bytesMax: number },
+  ): readonly FrameView[] {
+    if (place?.afterSeq !== afterSeq) place = locate(afterSeq);
+    const at = { ...place };
+    const frames: FrameView[] = [];
+    let rows = 0;
+    let bytes = 0;
+    while (rows < limits.rowsMax && bytes < limits.bytesMax) {
+      const frame = frameAt(at);
+      if (frame === undefined) break;
+      const lastSeq = frame.header.firstSeq + frame.header.count - 1;
+      const isLarge =
+        frames.length > 0 &&
+        (rows + frame.header.count > limits.rowsMax || bytes + frame.payload.byteLength > limits.bytesMax);
+      if (isLarge) break;
+      const view = {
+        firstSeq: frame.header.firstSeq,
+        lastSeq,
+        timeMs: frame.header.timeMs,
+        payload: frame.payload.slice(),
+      };
+      const after = {
+        afterSeq: lastSeq,
+        segment: at.segment,
+        offset: at.offset + frame.header.length,
+        frame: at.frame + 1,
+      };
+      if (!sameLife()) break;
+      if (lastSeq > durable && !hasSuccessor(after)) break;
+      durable = Math.max(durable, lastSeq);
+      frames.push(view);
+      Object.assign(at, after);
+      rows += frame.header.count;
+      bytes += frame.payload.byteLength;
+    }
+    place = at;
+    return frames;
+  }
+
+  /** A frame is written only after the sync of the one before it: a valid successor proves that it is durable. */
+  function hasSuccessor(after: Place): boolean {
+    return frameAt({ ...after }) !== undefined;
+  }
+
+  function oldestSeq(): number {
+    for (const number of segmentNumbers()) {
+      const segment = openSegment(number);
+      if (segment !== undefined) return segment.header.firstSeq;
+    }
+    return 1;
+  }
+
+  return {
+    journal,
+    read,
+    noteDurable(seq) {
+      durable = Math.max(durable, seq);
+    },
+    durableSeq: () => durable,
+    oldestSeq,
+    close() {
+      if (open !== undefined) disk.close(open.fd);
+      open = undefined;
+    },
+  };
+}

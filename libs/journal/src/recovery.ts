@@ -1,0 +1,259 @@
+/** What stands in a journal's folder when nobody writes to it: read whole, checked, never changed. */
+import { createDedupeIndex, type DedupeIndex, type DedupeLimits } from './dedupe-index.ts';
+import type { Disk } from './disk.ts';
+import { damaged, JournalRefusal } from './errors.ts';
+import { FRAME_HEADER_BYTES, ID_BYTES, readFrameHeader, SEGMENT_HEADER_BYTES, type SegmentHeader } from './format.ts';
+import { type IdColumn, readColumn } from './id-column.ts';
+import { columnName, columnOf, segmentName, segmentOf, spareOf } from './names.ts';
+import { findFramesBehind, readSegmentHeader, scanSegment } from './segment-scan.ts';
+
+export interface RecoveredSegment {
+  readonly number: number;
+  readonly header: SegmentHeader;
+  readonly firstSeq: number;
+  /** firstSeq - 1 when it holds no frame. */
+  readonly lastSeq: number;
+  /** Where the next frame would begin. */
+  readonly endOffset: number;
+}
+
+export interface RecoveredColumn {
+  readonly segment: number;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly lastMs: number;
+}
+
+export interface Recovered {
+  readonly journal: string;
+  /** In order; the last one is the one to append to. */
+  readonly segments: readonly RecoveredSegment[];
+  readonly columns: readonly RecoveredColumn[];
+  /** Segment files whose column is complete: they may be recycled. */
+  readonly condensed: readonly number[];
+  /** Column files of which nothing is in the window any more. */
+  readonly expired: readonly number[];
+  readonly spares: readonly number[];
+  readonly nextFrame: number;
+  readonly nextSeq: number;
+  /** Frame time of the last frame or header, ms. */
+  readonly lastMs: number;
+  /** The last intact frame, when it stands in the last segment: its bytes are to be written again and synced. */
+  readonly lastFrame: { readonly offset: number; readonly bytes: Uint8Array; readonly firstSeq: number } | undefined;
+  /** Bytes of a frame whose write was cut off, at the end of the last segment. */
+  readonly torn: { readonly file: string; readonly offset: number; readonly length: number } | undefined;
+  readonly index: DedupeIndex;
+}
+
+interface Gathered {
+  nextFrame: number;
+  nextSeq: number;
+  lastMs: number;
+  index: DedupeIndex;
+}
+
+/** Reads a journal's folder. Undefined when there is no journal in it yet. Throws `JournalRefusal`. */
+export function recover(
+  disk: Disk,
+  folder: string,
+  secretCheck: bigint,
+  limits: DedupeLimits,
+  nowMs: number,
+): Recovered | undefined {
+  const names = disk.list(folder);
+  const columnNumbers = sorted(names.map(columnOf));
+  const segmentNumbers = sorted(names.map(segmentOf));
+  const spares = sorted(names.map(spareOf));
+  if (segmentNumbers.length === 0) {
+    if (columnNumbers.length === 0) return undefined;
+    throw damaged(`${folder}/${columnName(columnNumbers.at(-1) ?? 0)}`, 0, 'no segment stands behind it');
+  }
+
+  const condensed = segmentNumbers.filter(
+    (number) => columnNumbers.includes(number) && number !== segmentNumbers.at(-1),
+  );
+  const open = segmentNumbers.filter((number) => !condensed.includes(number));
+  const headers = open.map((number) => openHeader(disk, folder, number, secretCheck));
+  const first = headers[0] as SegmentHeader;
+  const { kept, expired } = loadColumns(disk, folder, columnNumbers, first, nowMs - limits.windowMs);
+
+  const gathered: Gathered = {
+    nextFrame: first.firstFrame,
+    nextSeq: first.firstSeq,
+    lastMs: first.timeMs,
+    index: createDedupeIndex(limits, kept[0]?.firstSeq ?? first.firstSeq),
+  };
+  for (const column of kept) addColumn(gathered.index, column);
+
+  const segments: RecoveredSegment[] = [];
+  let last: Recovered['lastFrame'];
+  let torn: Recovered['torn'];
+  for (const [at, header] of headers.entries()) {
+    const read = readSegment(disk, folder, header, headers[at + 1], gathered);
+    segments.push(read.segment);
+    ({ last, torn } = read);
+  }
+  const columns = kept.map((column) => ({
+    segment: column.segment,
+    firstSeq: column.firstSeq,
+    lastSeq: lastSeqOf(column),
+    lastMs: column.marks.at(-1)?.timeMs ?? 0,
+  }));
+  return { journal: first.journal, segments, columns, condensed, expired, spares, ...gathered, lastFrame: last, torn };
+}
+
+function openHeader(disk: Disk, folder: string, number: number, secretCheck: bigint): SegmentHeader {
+  const file = `${folder}/${segmentName(number)}`;
+  const fd = disk.open(file, 'read');
+  try {
+    const header = readSegmentHeader(disk, fd);
+    if (header === 'newer')
+      throw new JournalRefusal(
+        'newer_format',
+        file,
+        8,
+        `${file} was written by a newer version of Weir: run that version.`,
+      );
+    if (header === 'foreign' || header === 'damaged' || header.segment !== number)
+      throw damaged(file, 0, 'the header of the segment cannot be read');
+    if (header.secretCheck !== secretCheck)
+      throw new JournalRefusal(
+        'secret_mismatch',
+        file,
+        72,
+        `${file} was written with another dedupe secret: put back the file "secret" that belongs to this data folder.`,
+      );
+    return header;
+  } finally {
+    disk.close(fd);
+  }
+}
+
+/** The columns right before the first segment, without a gap; older ones must have left the window. */
+function loadColumns(disk: Disk, folder: string, numbers: readonly number[], first: SegmentHeader, oldestMs: number) {
+  const kept: IdColumn[] = [];
+  const expired: number[] = [];
+  let end = first.firstSeq;
+  for (const number of numbers.toReversed()) {
+    const file = `${folder}/${columnName(number)}`;
+    const column = readColumn(disk, file);
+    if (column === undefined || column.journal !== first.journal)
+      throw damaged(file, 0, 'the id column cannot be read');
+    if ((column.marks.at(-1)?.timeMs ?? 0) < oldestMs) expired.push(number);
+    else if (lastSeqOf(column) + 1 !== end)
+      throw damaged(file, 0, `ids ${lastSeqOf(column) + 1} to ${end - 1} are missing`);
+    else {
+      kept.unshift(column);
+      end = column.firstSeq;
+    }
+  }
+  return { kept, expired };
+}
+
+function addColumn(index: DedupeIndex, column: IdColumn): void {
+  const words = new Uint32Array(column.ids.buffer, column.ids.byteOffset, column.ids.byteLength / 4);
+  let seq = column.firstSeq;
+  for (const mark of column.marks) {
+    for (; seq < mark.endSeq; seq++) {
+      const at = (seq - column.firstSeq) * 4;
+      index.add(words.subarray(at, at + 4), seq, mark.timeMs);
+    }
+    index.expire(mark.timeMs);
+  }
+}
+
+function readSegment(
+  disk: Disk,
+  folder: string,
+  header: SegmentHeader,
+  following: SegmentHeader | undefined,
+  gathered: Gathered,
+) {
+  const file = `${folder}/${segmentName(header.segment)}`;
+  const fd = disk.open(file, 'read');
+  try {
+    const size = disk.size(file);
+    const scan = scanSegment(disk, fd, size, header);
+    let last: { offset: number; length: number; firstSeq: number } | undefined;
+    for (let frame = scan.next(); frame !== undefined; frame = scan.next()) {
+      if (frame.header.firstSeq !== gathered.nextSeq) throw damaged(file, frame.offset, 'sequence numbers are missing');
+      addIds(gathered.index, frame.ids, frame.header.firstSeq, frame.header.timeMs);
+      gathered.nextFrame = frame.header.number + 1;
+      gathered.nextSeq = frame.header.firstSeq + frame.header.count;
+      gathered.lastMs = Math.max(gathered.lastMs, frame.header.timeMs);
+      last = { offset: frame.offset, length: frame.header.length, firstSeq: frame.header.firstSeq };
+    }
+    const endOffset = scan.offset();
+    const behind = findFramesBehind(disk, fd, size, header, endOffset);
+    if (behind[0] !== undefined)
+      throw damaged(
+        file,
+        endOffset,
+        `frame ${gathered.nextFrame} cannot be read, but intact frames stand behind it, from byte ${behind[0]} on`,
+      );
+    const segment: RecoveredSegment = {
+      number: header.segment,
+      header,
+      firstSeq: header.firstSeq,
+      lastSeq: gathered.nextSeq - 1,
+      endOffset,
+    };
+    if (following !== undefined) {
+      if (following.firstFrame !== gathered.nextFrame || following.firstSeq !== gathered.nextSeq)
+        throw damaged(
+          file,
+          endOffset,
+          `frame ${gathered.nextFrame} cannot be read, but segment ${following.segment} begins with frame ${following.firstFrame}`,
+        );
+      return { segment, last: undefined, torn: undefined };
+    }
+    return {
+      segment,
+      last: last && {
+        offset: last.offset,
+        firstSeq: last.firstSeq,
+        bytes: readBytes(disk, fd, last.offset, last.length),
+      },
+      torn: tornAt(disk, fd, file, size, header, gathered.nextFrame, endOffset),
+    };
+  } finally {
+    disk.close(fd);
+  }
+}
+
+function addIds(index: DedupeIndex, ids: Uint8Array, firstSeq: number, timeMs: number): void {
+  const words = new Uint32Array(ids.buffer, ids.byteOffset, ids.byteLength / 4);
+  for (let at = 0; at < ids.byteLength / ID_BYTES; at++)
+    index.add(words.subarray(at * 4, at * 4 + 4), firstSeq + at, timeMs);
+  index.expire(timeMs);
+}
+
+function readBytes(disk: Disk, fd: number, offset: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  disk.read(fd, bytes, 0, length, offset);
+  return bytes;
+}
+
+/** A frame of this life that should come next but is not intact was cut off while it was written. */
+function tornAt(
+  disk: Disk,
+  fd: number,
+  file: string,
+  size: number,
+  header: SegmentHeader,
+  number: number,
+  offset: number,
+) {
+  if (offset + FRAME_HEADER_BYTES > size) return undefined;
+  const frame = readFrameHeader(readBytes(disk, fd, offset, FRAME_HEADER_BYTES));
+  if (frame.salt !== header.salt || frame.number !== number) return undefined;
+  return { file, offset, length: Math.min(frame.length, size - Math.max(offset, SEGMENT_HEADER_BYTES)) };
+}
+
+function lastSeqOf(column: IdColumn): number {
+  return column.firstSeq + column.ids.byteLength / ID_BYTES - 1;
+}
+
+function sorted(numbers: readonly (number | undefined)[]): number[] {
+  return numbers.filter((number) => number !== undefined).sort((a, b) => a - b);
+}

@@ -1,0 +1,1 @@
+export { createVolatileDisk, type VolatileDisk } from './volatile-disk.ts';
