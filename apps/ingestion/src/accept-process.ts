@@ -22,7 +22,7 @@ export async function runAccept(args: readonly string[]): Promise<void> {
   const logger = createLogger({ level: config.LOG_LEVEL, name: 'accept' });
 
   try {
-    const lock = await acquireLock(journalLock(config, WORKER), { waitMs: LOCK_WAIT_MS, label: 'the journal' });
+    const lock = await acquireLock(journalLock(config, WORKER), { waitMs: LOCK_WAIT_MS, label: 'The journal' });
     const { journal, link, gate, stream, server } = buildAccept(config, WORKER, logger, (error) => {
       logger.fatal(
         { err: error },

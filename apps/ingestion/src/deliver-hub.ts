@@ -26,8 +26,6 @@ export interface DeliverHub {
 
 /** Everything is said again this often, and new journals are looked for. */
 const REPEAT_MS = 1_000;
-/** Longer than any query may take: the query service has its own limits. */
-const QUERY_IDLE_SECONDS = 255;
 
 export function createDeliverHub(options: DeliverHubOptions): DeliverHub {
   const { disk, dataFolder, delivery, query, logger } = options;
@@ -45,7 +43,6 @@ export function createDeliverHub(options: DeliverHubOptions): DeliverHub {
     rmSync(options.queryPath, { force: true });
     server = Bun.serve({
       unix: options.queryPath,
-      idleTimeout: QUERY_IDLE_SECONDS,
       development: false,
       fetch: (request) => query.handle(request),
     });

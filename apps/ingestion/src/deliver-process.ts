@@ -28,10 +28,11 @@ export async function runDeliver(args: readonly string[]): Promise<void> {
   try {
     const lock = await acquireLock(join(deliverFolder(config), 'lock'), {
       waitMs: LOCK_WAIT_MS,
-      label: 'the deliver folder',
+      label: 'The deliver folder',
     });
     const store = await openStore(storeOptions(config), { logger });
-    await migrate(store);
+    // A server may come up later: then the sink makes the tables when it connects.
+    if (store.kind === 'embedded') await migrate(store);
     const { sink, state, delivery, query, hub } = buildDeliver(config, store, logger, onFatal);
     const stopTimeoutMs = config.SHUTDOWN_TIMEOUT_MS / 2;
     const lifecycle = createLifecycle([

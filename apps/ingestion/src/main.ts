@@ -16,4 +16,8 @@ const start: Record<Role | 'supervisor', () => Promise<void>> = {
   'check-config': async () => (await import('./check-config.ts')).printConfig(args),
 };
 
-await start[role ?? 'supervisor']();
+// Not awaited at the top level: while a module waits there, Bun reports an uncaught error and carries on.
+start[role ?? 'supervisor']().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exit(1);
+});

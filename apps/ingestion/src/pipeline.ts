@@ -42,7 +42,7 @@ export function buildAccept(config: Config, worker: number, logger: Logger, onJo
   const stream = createStream({
     ingestion,
     limits: settings.streamLimits(config),
-    counters: counters.websocket,
+    counters,
     logger,
   });
   const server = createIngestionServer({

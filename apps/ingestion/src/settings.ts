@@ -1,5 +1,6 @@
 /** From the configuration to what each part takes: names and units only. */
 import { join } from 'node:path';
+import type { StoreOptions } from '@libs/database';
 import type { Journal, JournalOptions } from '@libs/journal';
 import { DEFAULT_EVENT_LIMITS, type EventLimits } from '@libs/models';
 import type { Logger } from '@libs/monitoring';
@@ -84,6 +85,16 @@ export function deliveryLimits(config: Config) {
     retryMaxMs: RETRY_MAX_MS,
     writeTimeoutMs: WRITE_TIMEOUT_MS,
   };
+}
+
+export function storeOptions(config: Config): StoreOptions {
+  const { CLICKHOUSE_URL: url, CLICKHOUSE_USER: username, CLICKHOUSE_PASSWORD: password } = config;
+  const common = {
+    database: config.CLICKHOUSE_DATABASE,
+    ...(config.RAW_EVENTS_TTL_DAYS === undefined ? {} : { retentionDays: config.RAW_EVENTS_TTL_DAYS }),
+  };
+  if (url !== undefined) return { ...common, kind: 'server', url, username, password };
+  return { ...common, kind: 'embedded', folder: join(deliverFolder(config), 'engine') };
 }
 
 export function stateFile(config: Config): string {

@@ -1,12 +1,13 @@
 /** The supervisor: checks the settings, takes the folder, starts accept and deliver, says where things are. */
-import { createLogger } from '@libs/monitoring/line-logger';
+import type { LogLevel } from '@libs/monitoring';
+import { createLineLogger } from '@libs/monitoring/line-logger';
 import { Refusal, supervise } from '@libs/runtime';
 import type { ConfigReport } from './check-config.ts';
 
 interface Settings {
   readonly PORT: number;
   readonly HOST: string;
-  readonly LOG_LEVEL: string;
+  readonly LOG_LEVEL: LogLevel;
   readonly SHUTDOWN_TIMEOUT_MS: number;
   readonly CLICKHOUSE_URL?: string;
   readonly DEDUPE_WINDOW_MS: number;
@@ -29,7 +30,7 @@ export async function runSupervisor(entry: string, args: readonly string[]): Pro
   process.exitCode = await supervise({
     dataDir: settings.dataFolder,
     processes: [spec('accept', 0), spec('deliver', 1)],
-    logger: createLogger({ level: settings.LOG_LEVEL, name: 'supervisor' }),
+    logger: createLineLogger({ level: settings.LOG_LEVEL, name: 'supervisor' }),
     print: (line) => process.stderr.write(`${line}\n`),
     shutdownTimeoutMs: settings.SHUTDOWN_TIMEOUT_MS,
     backoff: RESTART_BACKOFF,

@@ -1,0 +1,87 @@
+import { expect, test } from 'bun:test';
+import { createDedupeIndex, createIdHasher, type IdHash } from './dedupe-index.ts';
+
+const hash = createIdHasher(Uint8Array.from({ length: 32 }, (_, at) => at + 1));
+
+function idOf(key: string): IdHash {
+  const id = new Uint32Array(4);
+  hash(key, id);
+  return id;
+}
+
+test('finds what was added, through every rebuild of its table, and nothing else', () => {
+  const index = createDedupeIndex({ windowMs: 1_000_000, idsMax: 10_000_000 }, 1);
+  const count = 60_000;
+  for (let seq = 1; seq <= count; seq++) {
+    const id = idOf(`key-${seq}`);
+    expect(index.find(id)).toBe(0);
+    index.add(id, seq, seq);
+  }
+  for (let seq = 1; seq <= count; seq++) expect(index.find(idOf(`key-${seq}`))).toBe(seq);
+  for (let at = 0; at < 1_000; at++) expect(index.find(idOf(`other-${at}`))).toBe(0);
+  expect(index.size()).toBe(count);
+});
+
+test('agrees with a plain map while ids come, expire and come again', () => {
+  const windowMs = 6_400;
+  const index = createDedupeIndex({ windowMs, idsMax: 1_000_000 }, 100);
+  const plain = new Map<string, { seq: number; timeMs: number }>();
+  let seq = 100;
+  for (let timeMs = 0; timeMs < 60_000; timeMs += 5) {
+    const key = `key-${(timeMs * 7919) % 9_001}`;
+    index.expire(timeMs);
+    const found = index.find(idOf(key));
+    const known = plain.get(key);
+    if (known !== undefined && timeMs - known.timeMs <= windowMs) expect(found).toBe(known.seq);
+    // A generation is a 64th of the window: an id may outlive the window by that much.
+    else if (known === undefined || timeMs - known.timeMs > windowMs + windowMs / 64 + 5) expect(found).toBe(0);
+    if (found !== 0) continue;
+    index.add(idOf(key), seq, timeMs);
+    plain.set(key, { seq, timeMs });
+    seq += 1;
+  }
+  expect(index.size()).toBeLessThan(1_400);
+});
+
+test('past the limit the oldest go first, and the effective window says so', () => {
+  const index = createDedupeIndex({ windowMs: 1_000_000, idsMax: 6_400 }, 1);
+  for (let seq = 1; seq <= 20_000; seq++) {
+    index.add(idOf(`key-${seq}`), seq, seq);
+    index.expire(seq);
+    expect(index.size()).toBeLessThanOrEqual(6_400);
+  }
+  expect(index.find(idOf('key-20000'))).toBe(20_000);
+  expect(index.find(idOf('key-13800'))).toBe(13_800);
+  expect(index.find(idOf('key-13000'))).toBe(0);
+  expect(index.effectiveWindowMs(20_000)).toBeLessThanOrEqual(6_400);
+  expect(index.effectiveWindowMs(20_000)).toBeGreaterThan(6_200);
+});
+
+test('gives back ids and generation marks of any range', () => {
+  const index = createDedupeIndex({ windowMs: 640, idsMax: 1_000_000 }, 1);
+  for (let seq = 1; seq <= 10_000; seq++) index.add(idOf(`key-${seq}`), seq, Math.floor(seq / 100));
+  const ids = index.copyIds(4_000, 9_000);
+  expect(ids.byteLength).toBe(5_000 * 16);
+  for (const seq of [4_000, 4_095, 4_096, 8_192, 8_999]) {
+    const at = (seq - 4_000) * 16;
+    expect(ids.slice(at, at + 16)).toEqual(new Uint8Array(idOf(`key-${seq}`).buffer));
+  }
+  const marks = index.marks(4_000, 9_000);
+  expect(marks.at(-1)?.endSeq).toBe(9_000);
+  for (const { endSeq, timeMs } of marks) expect(timeMs).toBeGreaterThanOrEqual(Math.floor((endSeq - 1) / 100));
+});
+
+test('sequence numbers beyond 32 bits are told apart', () => {
+  const start = 2 ** 32 - 5_000;
+  const index = createDedupeIndex({ windowMs: 1_000_000, idsMax: 1_000_000 }, start);
+  for (let seq = start; seq < start + 10_000; seq++) index.add(idOf(`key-${seq}`), seq, 1);
+  for (let seq = start; seq < start + 10_000; seq += 13) expect(index.find(idOf(`key-${seq}`))).toBe(seq);
+});
+
+test('the two halves of a hash come from two seeds, and another secret gives another hash', () => {
+  const [a, b, c, d] = idOf('store\0event');
+  expect([a, b]).not.toEqual([c, d]);
+  const other = new Uint32Array(4);
+  createIdHasher(new Uint8Array(32).fill(4))('store\0event', other);
+  expect([...other]).not.toEqual([...idOf('store\0event')]);
+});
