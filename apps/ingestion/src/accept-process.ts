@@ -3,22 +3,20 @@ import { JournalRefusal } from '@libs/journal';
 import { createLogger } from '@libs/monitoring';
 import { createLifecycle } from '@libs/pipeline';
 import { acquireLock, attachToSupervisor, onShutdown, Refusal, refuse } from '@libs/runtime';
-import { loadConfig } from './config.ts';
 import { journalLock } from './paths.ts';
-import { buildAccept } from './pipeline.ts';
+import { buildAccept } from './pipeline-accept.ts';
+import { readSettings } from './settings-file.ts';
 
 const WORKER = 0;
 const LOCK_WAIT_MS = 15_000;
 /** Time for the answers `retry` to leave before the process ends after a failed sync. */
 const LAST_WORDS_MS = 250;
 
-export async function runAccept(args: readonly string[]): Promise<void> {
+export async function runAccept(settingsFile: string): Promise<void> {
   const end = Promise.withResolvers<void>();
   const supervisor = await attachToSupervisor({ onGone: end.resolve });
   onShutdown({ signals: ['SIGTERM'], onFirst: () => end.resolve() });
-  const loaded = loadConfig(process.env, args);
-  if (!loaded.ok) refuse(`The settings are wrong: ${loaded.problems.join(' ')}`);
-  const { config } = loaded;
+  const config = readSettings(settingsFile);
   const logger = createLogger({ level: config.LOG_LEVEL, name: 'accept' });
 
   try {

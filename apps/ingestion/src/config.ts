@@ -75,8 +75,8 @@ export const ENVIRONMENT = z.object({
   WS_FRAME_BYTES_MAX: integer(KIB, 16 * MIB, MIB, 'One WebSocket frame'),
   WS_HEARTBEAT_INTERVAL_MS: integer(50, HOUR_MS, 30_000, 'Silence of two intervals closes a WebSocket'),
   QUERY_TIMEOUT_MS: integer(100, HOUR_MS, 60_000, 'One query'),
-  QUERY_MEMORY_BYTES_MAX: integer(16 * MIB, 1024 * GIB, 2 * GIB, 'Memory of one query'),
-  QUERY_ROWS_MAX: integer(1, 1_000_000_000, 10_000_000, 'Rows of one result'),
+  QUERY_MEMORY_BYTES_MAX: integer(16 * MIB, 1024 * GIB, 512 * MIB, 'Memory of one query'),
+  QUERY_ROWS_MAX: integer(1, 1_000_000_000, 1_000_000, 'Rows of one result'),
   CLICKHOUSE_URL: z
     .url({ protocol: /^https?$/ })
     .optional()

@@ -5,20 +5,18 @@ import { migrate, openStore } from '@libs/database';
 import { createLogger } from '@libs/monitoring';
 import { createLifecycle } from '@libs/pipeline';
 import { acquireLock, attachToSupervisor, onShutdown, Refusal, refuse } from '@libs/runtime';
-import { loadConfig } from './config.ts';
 import { deliverFolder } from './paths.ts';
-import { buildDeliver } from './pipeline.ts';
+import { buildDeliver } from './pipeline-deliver.ts';
 import { storeOptions } from './settings.ts';
+import { readSettings } from './settings-file.ts';
 
 const LOCK_WAIT_MS = 15_000;
 
-export async function runDeliver(args: readonly string[]): Promise<void> {
+export async function runDeliver(settingsFile: string): Promise<void> {
   const end = Promise.withResolvers<void>();
   const supervisor = await attachToSupervisor({ onGone: end.resolve });
   onShutdown({ signals: ['SIGTERM'], onFirst: () => end.resolve() });
-  const loaded = loadConfig(process.env, args);
-  if (!loaded.ok) refuse(`The settings are wrong: ${loaded.problems.join(' ')}`);
-  const { config } = loaded;
+  const config = readSettings(settingsFile);
   const logger = createLogger({ level: config.LOG_LEVEL, name: 'deliver' });
   const onFatal = (error: unknown): void => {
     logger.fatal({ err: error }, 'Delivery cannot go on: the process ends and is started again');

@@ -1,6 +1,7 @@
 /**
- * The entry of the service. `main.ts [--config FILE]` is the supervisor; it starts this file again as `accept` and
- * as `deliver`. `check-config` prints the settings as JSON and ends. Each role loads only what it needs.
+ * The entry of the service. `main.ts [--config FILE]` is the supervisor; it starts this file again as `accept`
+ * (pipeline-accept.ts) and as `deliver` (pipeline-deliver.ts). `check-config` prints the settings as JSON and ends.
+ * Each role loads only what it needs.
  */
 const ROLES = ['accept', 'deliver', 'check-config'] as const;
 type Role = (typeof ROLES)[number];
@@ -11,8 +12,8 @@ const args = role === undefined ? process.argv.slice(2) : rest;
 
 const start: Record<Role | 'supervisor', () => Promise<void>> = {
   supervisor: async () => (await import('./supervisor-process.ts')).runSupervisor(import.meta.path, args),
-  accept: async () => (await import('./accept-process.ts')).runAccept(args),
-  deliver: async () => (await import('./deliver-process.ts')).runDeliver(args),
+  accept: async () => (await import('./accept-process.ts')).runAccept(args[0] ?? ''),
+  deliver: async () => (await import('./deliver-process.ts')).runDeliver(args[0] ?? ''),
   'check-config': async () => (await import('./check-config.ts')).printConfig(args),
 };
 

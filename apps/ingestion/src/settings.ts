@@ -1,8 +1,8 @@
 /** From the configuration to what each part takes: names and units only. */
 import { join } from 'node:path';
-import type { StoreOptions } from '@libs/database';
+import type { QueryLimits, StoreOptions } from '@libs/database';
 import type { Journal, JournalOptions } from '@libs/journal';
-import { DEFAULT_EVENT_LIMITS, type EventLimits } from '@libs/models';
+import type { EventLimits } from '@libs/models';
 import type { Logger } from '@libs/monitoring';
 import type { Config } from './config.ts';
 import type { DeliverLink } from './deliver-link.ts';
@@ -14,6 +14,9 @@ import type { StoredProgress } from './stored-watch.ts';
 
 /** Events in a JSON batch, and in an array on a socket. */
 const BATCH_EVENTS_MAX = 1_000;
+/** Of an event's data. */
+const DATA_DEPTH_MAX = 32;
+const DATA_KEYS_MAX = 1_000;
 const QUERY_BYTES_MAX = 1 << 20;
 /** The engine's own limit ends a query first; then its message reaches the caller. */
 const QUERY_SLACK_MS = 5_000;
@@ -23,8 +26,9 @@ const WRITE_TIMEOUT_MS = 120_000;
 
 export function eventLimits(config: Config): EventLimits {
   return {
-    ...DEFAULT_EVENT_LIMITS,
     eventBytesMax: config.EVENT_BYTES_MAX,
+    dataDepthMax: DATA_DEPTH_MAX,
+    dataKeysMax: DATA_KEYS_MAX,
     timestampFutureMaxMs: config.TIMESTAMP_FUTURE_MAX_MS,
     ...(config.TIMESTAMP_AGE_MAX_MS === undefined ? {} : { timestampAgeMaxMs: config.TIMESTAMP_AGE_MAX_MS }),
   };
@@ -95,6 +99,15 @@ export function storeOptions(config: Config): StoreOptions {
   };
   if (url !== undefined) return { ...common, kind: 'server', url, username, password };
   return { ...common, kind: 'embedded', folder: join(deliverFolder(config), 'engine') };
+}
+
+export function queryLimits(config: Config): Partial<QueryLimits> {
+  return {
+    timeMsMax: config.QUERY_TIMEOUT_MS,
+    memoryBytesMax: config.QUERY_MEMORY_BYTES_MAX,
+    resultRowsMax: config.QUERY_ROWS_MAX,
+    queryBytesMax: QUERY_BYTES_MAX,
+  };
 }
 
 export function stateFile(config: Config): string {

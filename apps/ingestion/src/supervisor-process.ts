@@ -1,32 +1,21 @@
 /** The supervisor: checks the settings, takes the folder, starts accept and deliver, says where things are. */
-import type { LogLevel } from '@libs/monitoring';
 import { createLineLogger } from '@libs/monitoring/line-logger';
 import { Refusal, supervise } from '@libs/runtime';
 import type { ConfigReport } from './check-config.ts';
-
-interface Settings {
-  readonly PORT: number;
-  readonly HOST: string;
-  readonly LOG_LEVEL: LogLevel;
-  readonly SHUTDOWN_TIMEOUT_MS: number;
-  readonly CLICKHOUSE_URL?: string;
-  readonly DEDUPE_WINDOW_MS: number;
-  readonly dataFolder: string;
-}
+import type { Config } from './config.ts';
+import { settingsFile, writeSettings } from './settings-file.ts';
 
 const RESTART_BACKOFF = { minMs: 100, maxMs: 10_000 };
 
 /** Runs until it is told to end, then ends the process with the exit code. */
 export async function runSupervisor(entry: string, args: readonly string[]): Promise<void> {
   const settings = checkSettings(entry, args);
-  const port = probePort(settings);
-  const env = { ...(process.env as Record<string, string>), PORT: String(port) };
   const spec = (role: string, stopStage: number) => ({
     name: role,
-    argv: [process.execPath, ...process.execArgv, entry, role, ...args],
-    env,
+    argv: [process.execPath, ...process.execArgv, entry, role, settingsFile(settings.dataFolder)],
     stopStage,
   });
+  let port = settings.PORT;
   process.exitCode = await supervise({
     dataDir: settings.dataFolder,
     processes: [spec('accept', 0), spec('deliver', 1)],
@@ -34,18 +23,21 @@ export async function runSupervisor(entry: string, args: readonly string[]): Pro
     print: (line) => process.stderr.write(`${line}\n`),
     shutdownTimeoutMs: settings.SHUTDOWN_TIMEOUT_MS,
     backoff: RESTART_BACKOFF,
-    beforeStart: () => void probePort({ ...settings, PORT: port }),
+    beforeStart: () => {
+      port = probePort(settings);
+      writeSettings({ ...settings, PORT: port });
+    },
     onReady: () => printWelcome(settings, port),
   });
   process.exit();
 }
 
 /** In a process of its own: the supervisor lives long and should not carry the schemas. */
-function checkSettings(entry: string, args: readonly string[]): Settings {
-  const { stdout, stderr, exitCode } = Bun.spawnSync([process.execPath, entry, 'check-config', ...args]);
+function checkSettings(entry: string, args: readonly string[]): Config {
+  const { stdout, stderr, exitCode } = Bun.spawnSync([process.execPath, entry, 'check-config', '--secrets', ...args]);
   if (exitCode !== 0) throw new Error(`The settings could not be checked: ${stderr.toString()}`);
   const report = JSON.parse(stdout.toString()) as ConfigReport;
-  if (report.ok) return report.settings as unknown as Settings;
+  if (report.settings !== undefined) return report.settings;
   const [only, ...more] = report.problems;
   process.stderr.write(
     more.length === 0
@@ -55,8 +47,8 @@ function checkSettings(entry: string, args: readonly string[]): Settings {
   process.exit(78);
 }
 
-/** A port shared with reusePort would be taken in silence: so it is first bound alone. Gives the port to use. */
-function probePort({ HOST, PORT }: Pick<Settings, 'HOST' | 'PORT'>): number {
+/** A port shared with reusePort would be taken in silence: so it is first bound alone. Port 0 becomes a free one, for good. */
+function probePort({ HOST, PORT }: Pick<Config, 'HOST' | 'PORT'>): number {
   try {
     const probe = Bun.listen({ hostname: HOST, port: PORT, exclusive: true, socket: { data() {} } });
     const { port } = probe;
@@ -72,7 +64,7 @@ function probePort({ HOST, PORT }: Pick<Settings, 'HOST' | 'PORT'>): number {
   }
 }
 
-function printWelcome(settings: Settings, port: number): void {
+function printWelcome(settings: Config, port: number): void {
   const host = settings.HOST === '0.0.0.0' || settings.HOST === '::' ? '127.0.0.1' : settings.HOST;
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
   const store =
