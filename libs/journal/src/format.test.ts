@@ -28,7 +28,7 @@ const HEADER: SegmentHeader = {
 function documented(name: string): Map<string, { offset: number; bytes: number }> {
   const page = readFileSync(join(import.meta.dir, '../docs/format.md'), 'utf8');
   const table = page.split(`<!-- table: ${name} -->`)[1]?.split('\n\n')[0] ?? '';
-  const rows = [...table.matchAll(/^\| (\d+) \| (\d+)(?: each)? \| (.+) \|$/gm)];
+  const rows = [...table.matchAll(/^\| (\d+) +\| (\d+)(?: each)? +\| (.+?) +\|$/gm)];
   return new Map(
     rows.map(([, offset, bytes, field]) => [field as string, { offset: Number(offset), bytes: Number(bytes) }]),
   );

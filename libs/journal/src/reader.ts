@@ -140,10 +140,9 @@ export function openJournalReader(disk: Disk, { journal, folder }: JournalFolder
 
   /** The frame at a place, or the first one of the next segment when this one has no more. */
   function frameAt(at: Place): ScannedFrame | undefined {
-    const segment = openSegment(at.segment);
-    if (segment === undefined) return undefined;
-    const frame = segment.frameAt(at.offset);
+    const frame = openSegment(at.segment)?.frameAt(at.offset);
     if (frame !== undefined && frame.header.number === at.frame) return frame;
+    // Also when this segment is gone: it may have been recycled once its last frame was delivered.
     const next = openSegment(at.segment + 1);
     if (next === undefined || next.header.firstFrame !== at.frame) return undefined;
     at.segment = next.number;

@@ -27,25 +27,37 @@ export function createLifecycle(steps: readonly LifecycleStep[]): Lifecycle {
   const started: LifecycleStep[] = [];
   let stopping: Promise<StopReport> | undefined;
 
-  async function start(): Promise<void> {
+  let starting: Promise<void> = Promise.resolve();
+
+  function start(): Promise<void> {
+    starting = startAll();
+    return starting;
+  }
+
+  async function startAll(): Promise<void> {
     for (const step of steps) {
+      if (stopping !== undefined) throw new Error(`stopped before ${step.name} was started`);
       try {
         await step.start?.();
       } catch (error) {
-        await stop();
+        stopping ??= stopAll(started);
+        await stopping;
         throw error;
       }
       started.push(step);
     }
   }
 
+  /** A step whose start is under way is waited for, so that none is left running. */
   function stop(): Promise<StopReport> {
-    stopping ??= stopAll(started);
+    stopping ??= starting.then(ignore, ignore).then(() => stopAll(started));
     return stopping;
   }
 
   return { start, stop };
 }
+
+function ignore(): void {}
 
 async function stopAll(started: readonly LifecycleStep[]): Promise<StopReport> {
   const failed: { name: string; reason: string }[] = [];

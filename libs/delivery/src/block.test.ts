@@ -1,0 +1,35 @@
+import { expect, test } from 'bun:test';
+import { assembleBlock, blockToken } from './block.ts';
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const frame = (firstSeq: number, lastSeq: number, text: string) => ({
+  firstSeq,
+  lastSeq,
+  timeMs: 0,
+  payload: bytes(text),
+});
+
+test('a block is its frames in order, and its token names journal, range and bytes', () => {
+  const block = assembleBlock('j', 4, [frame(5, 6, 'a\nb\n'), frame(7, 7, 'c\n')]);
+  expect(block).toMatchObject({ journal: 'j', firstSeq: 5, lastSeq: 7, byteLength: 6 });
+  expect(Buffer.concat(block.chunks).toString()).toBe('a\nb\nc\n');
+  expect(block.token).toBe(blockToken({ journal: 'j', firstSeq: 5, lastSeq: 7 }, bytes('a\nb\nc\n')));
+  expect(block.token).toMatch(/^j:5-7:[0-9a-f]{16}$/);
+});
+
+test('the token does not depend on how the journal grouped the rows, but on everything else', () => {
+  const one = assembleBlock('j', 0, [frame(1, 3, 'a\nb\nc\n')]).token;
+  expect(assembleBlock('j', 0, [frame(1, 1, 'a\n'), frame(2, 3, 'b\nc\n')]).token).toBe(one);
+  expect(assembleBlock('k', 0, [frame(1, 3, 'a\nb\nc\n')]).token).not.toBe(one);
+  expect(assembleBlock('j', 0, [frame(1, 3, 'a\nb\nd\n')]).token).not.toBe(one);
+  expect(assembleBlock('j', 1, [frame(2, 4, 'a\nb\nc\n')]).token).not.toBe(one);
+});
+
+test.each([
+  ['a gap before the first frame', [frame(6, 6, 'a\n')]],
+  ['a frame that comes twice', [frame(5, 6, 'a\nb\n'), frame(6, 7, 'b\nc\n')]],
+  ['a gap between frames', [frame(5, 5, 'a\n'), frame(7, 7, 'b\n')]],
+  ['a frame without rows', [frame(5, 4, '')]],
+])('%s is refused', (_name, frames) => {
+  expect(() => assembleBlock('j', 4, frames)).toThrow(expect.objectContaining({ code: 'journal_gap' }));
+});

@@ -1,0 +1,158 @@
+/** The SQLite file behind the state: how it is opened, what guarantees its settings carry, and its versions. */
+import { Database, SQLiteError } from 'bun:sqlite';
+import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+/** The state database cannot be used as it is; an operator must act. */
+export class StateError extends Error {
+  readonly code: 'state_locked' | 'state_newer' | 'state_foreign' | 'state_damaged' | 'state_unusable';
+  constructor(code: StateError['code'], message: string, options: { cause?: unknown } = {}) {
+    super(message, { cause: options.cause });
+    this.name = 'StateError';
+    this.code = code;
+  }
+}
+
+/** "WEIR" in ASCII, in the header of the file. */
+const APPLICATION_ID = 0x57454952;
+
+/** The WAL file is cut back to this many bytes after a checkpoint. */
+const WAL_BYTES_KEPT = 4 * 1024 * 1024;
+
+/** Script n brings version n to version n+1. A script that was released is never changed. */
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE cursors (
+    journal TEXT NOT NULL,
+    sink TEXT NOT NULL,
+    seq INTEGER NOT NULL CHECK (seq >= 0),
+    PRIMARY KEY (journal, sink)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE blocks (
+    journal TEXT NOT NULL,
+    sink TEXT NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL CHECK (last_seq >= first_seq),
+    byte_length INTEGER NOT NULL,
+    token TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    ambiguous INTEGER NOT NULL,
+    cut_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (journal, sink)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE sinks (
+    sink TEXT NOT NULL PRIMARY KEY,
+    rows INTEGER NOT NULL,
+    blocks INTEGER NOT NULL,
+    retries INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE counters (
+    span_minutes INTEGER NOT NULL,
+    start_minute INTEGER NOT NULL,
+    journal TEXT NOT NULL,
+    store_id TEXT NOT NULL,
+    event_type TEXT NOT NULL,
+    count INTEGER NOT NULL CHECK (count > 0),
+    PRIMARY KEY (span_minutes, start_minute, journal, store_id, event_type)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];
+
+/**
+ * Opens (or makes) the state database and brings it to the present version. The file stays locked until it is closed
+ * or the process ends. Throws `StateError`.
+ */
+export function openStateDatabase(file: string): Database {
+  let db: Database | undefined;
+  try {
+    db = new Database(file, { create: true, readwrite: true, strict: true });
+    configure(db);
+    migrate(db, file);
+    syncFolder(dirname(file));
+    return db;
+  } catch (error) {
+    db?.close();
+    throw explain(error, file);
+  }
+}
+
+/**
+ * `synchronous=FULL` syncs the WAL at every commit (NORMAL would do so at checkpoints only, and a power cut could
+ * take a cursor back behind what was sent); `locking_mode=EXCLUSIVE` lets no second process in and needs no shared
+ * memory file; `fullfsync` matters on macOS, where fsync alone does not reach the platter.
+ */
+function configure(db: Database): void {
+  db.run('PRAGMA busy_timeout = 0');
+  db.run('PRAGMA locking_mode = EXCLUSIVE');
+  db.run('PRAGMA journal_mode = WAL');
+  db.run('PRAGMA synchronous = FULL');
+  db.run('PRAGMA fullfsync = 1');
+  db.run('PRAGMA checkpoint_fullfsync = 1');
+  db.run('PRAGMA wal_autocheckpoint = 1000');
+  db.run(`PRAGMA journal_size_limit = ${WAL_BYTES_KEPT}`);
+  db.run('PRAGMA cache_size = -8192');
+  db.run('PRAGMA temp_store = MEMORY');
+  db.run('PRAGMA trusted_schema = OFF');
+}
+
+function migrate(db: Database, file: string): void {
+  db.transaction(() => {
+    const version = readPragma(db, 'user_version');
+    const application = readPragma(db, 'application_id');
+    if (application !== APPLICATION_ID && (application !== 0 || version !== 0 || hasTables(db))) {
+      throw new StateError('state_foreign', `${file} is a database of another program; move it away.`);
+    }
+    if (version > MIGRATIONS.length) {
+      throw new StateError(
+        'state_newer',
+        `${file} has version ${version}, and this Weir knows versions up to ${MIGRATIONS.length}: start the newer Weir that wrote it.`,
+      );
+    }
+    for (const script of MIGRATIONS.slice(version)) db.run(script);
+    db.run(`PRAGMA application_id = ${APPLICATION_ID}`);
+    db.run(`PRAGMA user_version = ${MIGRATIONS.length}`);
+  }).immediate();
+}
+
+function hasTables(db: Database): boolean {
+  return db.query('SELECT 1 FROM sqlite_schema LIMIT 1').get() !== null;
+}
+
+/** The value of a numeric pragma. */
+export function readPragma(db: Database, name: string): number {
+  const row = db.query(`PRAGMA ${name}`).get() as Record<string, number>;
+  return Object.values(row)[0] as number;
+}
+
+/** The file's name must survive a power cut, too. */
+function syncFolder(folder: string): void {
+  const fd = openSync(folder, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function explain(error: unknown, file: string): StateError {
+  if (error instanceof StateError) return error;
+  const code = error instanceof SQLiteError ? (error.code ?? '') : '';
+  if (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')) {
+    return new StateError('state_locked', `${file} is in use by another process; end that one first.`, {
+      cause: error,
+    });
+  }
+  if (code.startsWith('SQLITE_CORRUPT') || code.startsWith('SQLITE_NOTADB')) {
+    return new StateError('state_damaged', `${file} is damaged; restore it from a backup.`, { cause: error });
+  }
+  const reason = error instanceof Error ? error.message : String(error);
+  return new StateError('state_unusable', `${file} cannot be opened: ${reason}.`, { cause: error });
+}
+
+/** The disk was too full for a transaction, which SQLite has rolled back: it may be tried again. */
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof SQLiteError && error.code === 'SQLITE_FULL';
+}
