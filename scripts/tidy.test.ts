@@ -204,7 +204,7 @@ describe('dependencies point one way', () => {
         );
         const code = files.map(({ text }) => text).join('\n');
         const unused = [...run, ...development].filter(
-          (name) => !code.includes(`'${name}`) && !name.startsWith('@types/'),
+          (name) => !new RegExp(`['"\`]${RegExp.escape(name)}['"\`/]`).test(code) && !name.startsWith('@types/'),
         );
         return [...undeclared, ...unused.map((name) => `${folder}: ${name} is declared and not used`)];
       }),
@@ -282,7 +282,7 @@ describe('files', () => {
   });
 
   test('no paths of one machine, no hosts of a registry', () => {
-    expectNone(linesMatching(others(texts), /(^|[\s"'`(=:])\/(work|home|root|Users|tmp|mnt)\/\w/));
+    expectNone(linesMatching(others(texts), /(^|[\s"'`(=:])\/(work|home|root|Users|mnt)\/\w/));
     expectNone(
       linesMatching(
         [...others(texts), { path: 'bun.lock', text: readText('bun.lock') }],

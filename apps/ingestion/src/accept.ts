@@ -3,8 +3,8 @@
  * promise per event: what shares a frame shares its promise.
  */
 import type { IdHash, Journal } from '@libs/journal';
-import type { Checked, EventModel } from '@libs/models';
-import type { Accept, AcceptOptions, AckLevel, Outcome, Rejected, Retry } from '@libs/pipeline';
+import type { Checked, EventModel, EventOrigin } from '@libs/models';
+import type { Accept, AcceptOptions, AckLevel, Origin, Outcome, Rejected, Retry } from '@libs/pipeline';
 
 export interface StoredWatch {
   /** Resolves to true once the store has everything up to and including `seq`, to false at the time limit or abort. */
@@ -22,6 +22,25 @@ export interface AcceptDeps {
 const PIECE_LENGTH = 1 << 20;
 /** What the journal adds to a row: `,"receivedAt":"…","journal":"…","seq":…}` and a line feed. */
 const TAIL_LENGTH = 120;
+
+/** A source's origin with the time added. Its fields may cost something to find out, so they are only passed on. */
+class Arrival implements EventOrigin {
+  readonly receivedAtMs: number;
+  readonly #origin: Origin | undefined;
+  constructor(origin: Origin | undefined, receivedAtMs: number) {
+    this.receivedAtMs = receivedAtMs;
+    this.#origin = origin;
+  }
+  get ipAddress(): string | undefined {
+    return this.#origin?.ipAddress;
+  }
+  get userAgent(): string | undefined {
+    return this.#origin?.userAgent;
+  }
+  get referrer(): string | undefined {
+    return this.#origin?.referrer;
+  }
+}
 
 type Good = Extract<Checked, { ok: true }>;
 type Open = { readonly at: number; readonly seq: number; readonly isNew: boolean };
@@ -44,7 +63,7 @@ export function createAccept(deps: AcceptDeps): Accept {
 
   /** Appends record by record; fills in what is settled at once and returns what waits for the disk. */
   function append(records: readonly unknown[], options: AcceptOptions, nowMs: number, outcomes: Outcome[]): Open[] {
-    const origin = { ...options.origin, receivedAtMs: nowMs };
+    const origin = new Arrival(options.origin, nowMs);
     const tail = tailOf(nowMs);
     const open: Open[] = [];
     let text = '';
@@ -87,7 +106,7 @@ export function createAccept(deps: AcceptDeps): Accept {
 
   /** All or nothing: every record is checked before the first is claimed, and the new ones stand in one frame. */
   function appendAll(records: readonly unknown[], options: AcceptOptions, nowMs: number, outcomes: Outcome[]): Open[] {
-    const origin = { ...options.origin, receivedAtMs: nowMs };
+    const origin = new Arrival(options.origin, nowMs);
     const good: Good[] = [];
     for (let at = 0; at < records.length; at++) {
       const checked = model.check(records[at], origin);

@@ -10,7 +10,7 @@ export interface ConfigReport {
 
 export async function printConfig(args: readonly string[]): Promise<void> {
   const withSecrets = args[0] === '--secrets';
-  const loaded = loadConfig(process.env, withSecrets ? args.slice(1) : args);
+  const loaded = loadConfig(withSecrets ? args.slice(1) : args);
   const report: ConfigReport = loaded.ok
     ? { ok: true, settings: withSecrets ? loaded.config : hideSecrets(loaded.config), problems: [] }
     : { ok: false, problems: loaded.problems };

@@ -107,8 +107,11 @@ export type LoadedConfig =
   | { readonly ok: true; readonly config: Config }
   | { readonly ok: false; readonly problems: readonly string[] };
 
-/** Reads and checks everything. `env` is the environment, `args` what follows the role on the command line. */
-export function loadConfig(env: Readonly<Record<string, string | undefined>>, args: readonly string[]): LoadedConfig {
+/** Reads and checks everything. `args` is what follows the role on the command line. */
+export function loadConfig(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): LoadedConfig {
   const problems: string[] = [];
   const given = Object.fromEntries(
     Object.entries(env).filter(([, value]) => value !== undefined && value.trim() !== ''),

@@ -56,9 +56,15 @@ export function createDeliverHub(options: DeliverHubOptions): DeliverHub {
     else delivery.flush(message.journal);
   }
 
-  /** Journals come with a new accept process and go when they are drained. */
+  /** Journals come with a new accept process, and go when nobody writes them any more and all is delivered. */
   function findJournals(): void {
-    for (const found of listJournals(disk, dataFolder)) {
+    const there = listJournals(disk, dataFolder);
+    for (const [journal, reader] of readers) {
+      if (there.some((one) => one.journal === journal)) continue;
+      readers.delete(journal);
+      delivery.remove(journal).then(() => reader.close(), options.onFatal);
+    }
+    for (const found of there) {
       if (readers.has(found.journal)) continue;
       const reader = openJournalReader(disk, found);
       const refusals = delivery.add(reader);

@@ -5,6 +5,7 @@ import { migrate, openStore } from '@libs/database';
 import { createLogger } from '@libs/monitoring';
 import { createLifecycle } from '@libs/pipeline';
 import { acquireLock, attachToSupervisor, onShutdown, Refusal, refuse } from '@libs/runtime';
+import { refuseLostCursors } from './lost-cursors.ts';
 import { deliverFolder } from './paths.ts';
 import { buildDeliver } from './pipeline-deliver.ts';
 import { storeOptions } from './settings.ts';
@@ -31,7 +32,9 @@ export async function runDeliver(settingsFile: string): Promise<void> {
     const store = await openStore(storeOptions(config), { logger });
     // A server may come up later: then the sink makes the tables when it connects.
     if (store.kind === 'embedded') await migrate(store);
-    const { sink, state, delivery, query, hub } = buildDeliver(config, store, logger, onFatal);
+    const parts = buildDeliver(config, store, logger, onFatal);
+    await refuseLostCursors(store, parts.state, config);
+    const { sink, state, delivery, query, hub } = parts;
     const stopTimeoutMs = config.SHUTDOWN_TIMEOUT_MS / 2;
     const lifecycle = createLifecycle([
       { name: 'lock', stop: () => lock.release() },

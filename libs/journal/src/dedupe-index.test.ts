@@ -64,7 +64,7 @@ test('gives back ids and generation marks of any range', () => {
   expect(ids.byteLength).toBe(5_000 * 16);
   for (const seq of [4_000, 4_095, 4_096, 8_192, 8_999]) {
     const at = (seq - 4_000) * 16;
-    expect(ids.slice(at, at + 16)).toEqual(new Uint8Array(idOf(`key-${seq}`).buffer));
+    expect(ids.slice(at, at + 16)).toEqual(new Uint8Array(Uint32Array.from(idOf(`key-${seq}`)).buffer));
   }
   const marks = index.marks(4_000, 9_000);
   expect(marks.at(-1)?.endSeq).toBe(9_000);

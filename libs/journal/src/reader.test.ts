@@ -74,7 +74,8 @@ test('gives every row in order, through many segments, whatever the limits', asy
     { rowsMax: 1_000_000, bytesMax: 1 << 30 },
   ])
     expect(await readAll(0, limits)).toEqual(upTo(last));
-  expect((await readAll(100)).at(0)).toBeGreaterThan(100);
+  // From the end of any frame: here the third one's.
+  expect((await readAll(6)).at(0)).toBe(7);
 });
 
 test('never passes the durable position: the last frame needs a nudge or a successor', async () => {
@@ -119,6 +120,7 @@ test('a file that got a new life while it was read counts for nothing', async ()
   expect(reader.read(0, { rowsMax: 1, bytesMax: 1 })).toHaveLength(1);
   const folder = listJournals(disk, '/data')[0]?.folder ?? '';
   // The header of another life under the reader's open file.
-  disk.bytesOf(`${folder}/000000000001.segment`)[40] = 0xff;
+  const header = disk.bytesOf(`${folder}/000000000001.segment`);
+  header[40] = (header[40] as number) ^ 0xff;
   expect(reader.read(1, { rowsMax: 1, bytesMax: 1 })).toEqual([]);
 });

@@ -158,6 +158,12 @@ export function createVolatileDisk(before: Map<string, Folder> = new Map()): Vol
       syncFolder(path);
     },
     rename(from, to) {
+      const folder = folders.get(from);
+      if (folder !== undefined) {
+        folders.delete(from);
+        folders.set(to, folder);
+        return;
+      }
       const inode = inodeOf(from);
       change(to, (names) => {
         names.delete(basename(from));
