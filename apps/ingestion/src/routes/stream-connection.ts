@@ -1,0 +1,51 @@
+/** What `/events/stream` remembers of a connection, and what it says of its events' origin. */
+import { ConnectionState } from '@libs/messaging';
+import type { CartEventFrame } from '@libs/models';
+import type { Origin } from '@libs/pipeline';
+import type { ServerWebSocket } from 'bun';
+import type { ConfirmationQueue } from './stream-confirmations.ts';
+
+export type StreamSocket = ServerWebSocket<StreamConnection>;
+
+/** The events of one connection that arrived in one turn of the event loop, in order. */
+export interface Turn {
+  readonly frames: CartEventFrame[];
+  readonly records: unknown[];
+  bytes: number;
+}
+
+/** Idle, it is one small object: the id is made from the number, and the address is asked for, when they are needed. */
+export class StreamConnection extends ConnectionState {
+  /** Of all connections since the start; the text before it names the process. */
+  readonly processName: string;
+  readonly number: number;
+  readonly userAgent: string | undefined;
+  readonly referrer: string | undefined;
+  origin: Origin | undefined = undefined;
+  turn: Turn | undefined = undefined;
+  confirmations: ConfirmationQueue | undefined = undefined;
+
+  constructor(processName: string, number: number, userAgent: string | undefined, referrer: string | undefined) {
+    super();
+    this.processName = processName;
+    this.number = number;
+    this.userAgent = userAgent;
+    this.referrer = referrer;
+  }
+}
+
+export function connectionIdOf(connection: StreamConnection): string {
+  return `${connection.processName}-${connection.number.toString(36)}`;
+}
+
+/** Made at the first event and kept. */
+export function originOf(ws: StreamSocket): Origin {
+  const { userAgent, referrer } = ws.data;
+  ws.data.origin ??= {
+    requestId: connectionIdOf(ws.data),
+    ...(ws.remoteAddress === '' ? {} : { ipAddress: ws.remoteAddress }),
+    ...(userAgent === undefined ? {} : { userAgent }),
+    ...(referrer === undefined ? {} : { referrer }),
+  };
+  return ws.data.origin;
+}

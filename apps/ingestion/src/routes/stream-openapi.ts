@@ -1,0 +1,36 @@
+/** /events/stream in the API document: the handshake, and the messages by their schemas. */
+
+import { schemaRef } from '@libs/models';
+import { errorResponseOf, withRetryAfter } from './openapi-responses.ts';
+
+const WEBSOCKET_MESSAGES = {
+  fromClient: schemaRef('ClientFrame'),
+  fromServer: schemaRef('ServerFrame'),
+};
+
+export const STREAM_DETAIL = {
+  tags: ['events'],
+  summary: 'Stream events over a WebSocket',
+  description:
+    'A WebSocket handshake. Each message is one JSON object in a text or a binary frame: ClientFrame from the client, ServerFrame ' +
+    'from the server. Every event gets one event_ack or one event_error.',
+  operationId: 'streamEvents',
+  'x-websocket-messages': WEBSOCKET_MESSAGES,
+  responses: {
+    '101': { description: 'The connection is a WebSocket; its first message is hello.' },
+    '400': errorResponseOf('The handshake is not valid.', {
+      error: 'bad_handshake',
+      message: 'The WebSocket handshake lacks a valid Sec-WebSocket-Key.',
+    }),
+    '426': errorResponseOf('The request is no WebSocket handshake.', {
+      error: 'upgrade_required',
+      message: 'This is a WebSocket endpoint: connect with ws:// or wss://.',
+    }),
+    '503': withRetryAfter(
+      errorResponseOf('There are too many connections, or the service is shutting down.', {
+        error: 'overloaded',
+        message: 'No further WebSocket connection can be taken now; try again later.',
+      }),
+    ),
+  },
+};
