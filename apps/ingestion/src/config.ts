@@ -12,17 +12,17 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 
-const integer = (min: number, max: number, fallback: number, description: string) =>
+const whole = (min: number, max: number) =>
   z.coerce
-    .number({ error: 'must be a whole number' })
+    .number({ error: (issue) => (issue.code === 'invalid_type' ? 'must be a whole number' : undefined) })
     .int({ error: 'must be a whole number' })
-    .min(min)
-    .max(max)
-    .default(fallback)
-    .meta({ description });
+    .min(min, { error: `must be at least ${min}` })
+    .max(max, { error: `must be at most ${max}` });
+const integer = (min: number, max: number, fallback: number, description: string) =>
+  whole(min, max).default(fallback).meta({ description });
 const text = (fallback: string, description: string) => z.string().default(fallback).meta({ description });
 const optionalInteger = (min: number, max: number, description: string) =>
-  z.coerce.number({ error: 'must be a whole number' }).int().min(min).max(max).optional().meta({ description });
+  whole(min, max).optional().meta({ description });
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -124,9 +124,7 @@ export function loadConfig(
       problems.push(`${name}=${value}: ${issue.message}.`);
     }
   }
-  const fromArgs = configArgument(args);
-  if (typeof fromArgs === 'object') problems.push(...fromArgs.problems);
-  const configFile = typeof fromArgs === 'string' ? fromArgs : given['WEIR_CONFIG'];
+  const configFile = configArgument(args, problems) ?? given['WEIR_CONFIG'];
   const eventTypes = readFile(configFile, problems);
   const values = parsed.data;
   if (values !== undefined) problems.push(...contradictions(values));
@@ -144,9 +142,8 @@ export function loadConfig(
   return { ok: true, config };
 }
 
-function configArgument(args: readonly string[]): string | undefined | { readonly problems: readonly string[] } {
+function configArgument(args: readonly string[], problems: string[]): string | undefined {
   let file: string | undefined;
-  const problems: string[] = [];
   for (let at = 0; at < args.length; at++) {
     const arg = args[at] as string;
     if (arg.startsWith('--config=')) file = arg.slice('--config='.length);
@@ -155,7 +152,7 @@ function configArgument(args: readonly string[]): string | undefined | { readonl
       if (file === undefined) problems.push('--config: name a JSON file after it.');
     } else problems.push(`${arg}: unknown argument; there is only --config FILE.`);
   }
-  return problems.length > 0 ? { problems } : file;
+  return file;
 }
 
 function readFile(file: string | undefined, problems: string[]): Config['eventTypes'] {
