@@ -25,7 +25,10 @@ const isAlone = (file: string): boolean => /(^|\/)(test|integrity)\//.test(file)
 if (filters.length === 0) await check();
 const started = performance.now();
 const tallies: Tally[] = [];
-await runAll(files.filter((file) => !isAlone(file)), 2);
+await runAll(
+  files.filter((file) => !isAlone(file)),
+  2,
+);
 await runAll(files.filter(isAlone), 1);
 
 const sum = (of: (tally: Tally) => number): number => tallies.reduce((total, tally) => total + of(tally), 0);
@@ -35,7 +38,10 @@ process.stdout.write(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${ski
 process.exit(failed > 0 || passed === 0 ? 1 : 0);
 
 async function check(): Promise<void> {
-  const child = Bun.spawn([process.execPath, 'scripts/check.ts'], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  const child = Bun.spawn([process.execPath, 'scripts/check.ts'], {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   if ((await child.exited) !== 0) process.exit(1);
 }
 
@@ -58,7 +64,9 @@ async function run(file: string): Promise<Tally> {
   const count = (what: string): number => Number(new RegExp(`^\\s*(\\d+) ${what}$`, 'm').exec(err)?.[1] ?? 0);
   const tally = { passed: count('pass'), failed: count('fail'), skipped: count('skip') };
   const ok = code === 0 && tally.failed === 0;
-  process.stdout.write(`${ok ? 'ok  ' : 'FAIL'} ${file}  ${tally.passed} passed${tally.failed > 0 ? `, ${tally.failed} failed` : ''}\n`);
+  process.stdout.write(
+    `${ok ? 'ok  ' : 'FAIL'} ${file}  ${tally.passed} passed${tally.failed > 0 ? `, ${tally.failed} failed` : ''}\n`,
+  );
   if (!ok) process.stdout.write(`${out}${err}\n`);
   return ok || tally.failed > 0 ? tally : { ...tally, failed: 1 };
 }

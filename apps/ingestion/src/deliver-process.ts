@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { migrate, openStore } from '@libs/database';
 import { createLogger } from '@libs/monitoring';
-import { createLifecycle } from '@libs/pipeline';
+import { createLifecycle, Permanent } from '@libs/pipeline';
 import { acquireLock, attachToSupervisor, onShutdown, Refusal, refuse } from '@libs/runtime';
 import { refuseLostCursors } from './lost-cursors.ts';
 import { deliverFolder } from './paths.ts';
@@ -52,7 +52,7 @@ export async function runDeliver(settingsFile: string): Promise<void> {
     if (failed.length > 0) logger.warn({ failed }, 'Not everything was stopped in time');
     process.exit(failed.length === 0 ? 0 : 1);
   } catch (error) {
-    if (error instanceof Refusal) refuse(error.message);
+    if (error instanceof Refusal || error instanceof Permanent) refuse(error.message);
     throw error;
   }
 }

@@ -18,6 +18,8 @@ const BATCH_EVENTS_MAX = 1_000;
 const DATA_DEPTH_MAX = 32;
 const DATA_KEYS_MAX = 1_000;
 const QUERY_BYTES_MAX = 1 << 20;
+/** Fewer than the threads that deliver has (supervisor-process.ts): the others are for inserts and files. */
+const QUERIES_AT_ONCE_MAX = 4;
 /** The engine's own limit ends a query first; then its message reaches the caller. */
 const QUERY_SLACK_MS = 5_000;
 const RETRY_MIN_MS = 50;
@@ -107,6 +109,7 @@ export function queryLimits(config: Config): Partial<QueryLimits> {
     memoryBytesMax: config.QUERY_MEMORY_BYTES_MAX,
     resultRowsMax: config.QUERY_ROWS_MAX,
     queryBytesMax: QUERY_BYTES_MAX,
+    concurrentMax: QUERIES_AT_ONCE_MAX,
   };
 }
 

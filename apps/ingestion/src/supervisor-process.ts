@@ -5,20 +5,23 @@ import type { ConfigReport } from './check-config.ts';
 import type { Config } from './config.ts';
 import { settingsFile, writeSettings } from './settings-file.ts';
 
+/** The engine's calls occupy threads of the pool: queries must leave some to inserts and files. */
+const DELIVER_THREADS = 8;
 const RESTART_BACKOFF = { minMs: 100, maxMs: 10_000 };
 
 /** Runs until it is told to end, then ends the process with the exit code. */
 export async function runSupervisor(entry: string, args: readonly string[]): Promise<void> {
   const settings = checkSettings(entry, args);
-  const spec = (role: string, stopStage: number) => ({
+  const spec = (role: string, stopStage: number, more: Record<string, string> = {}) => ({
     name: role,
     argv: [process.execPath, ...process.execArgv, entry, role, settingsFile(settings.dataFolder)],
+    env: more,
     stopStage,
   });
   let port = settings.PORT;
   process.exitCode = await supervise({
     dataDir: settings.dataFolder,
-    processes: [spec('accept', 0), spec('deliver', 1)],
+    processes: [spec('accept', 0), spec('deliver', 1, { UV_THREADPOOL_SIZE: String(DELIVER_THREADS) })],
     logger: createLineLogger({ level: settings.LOG_LEVEL, name: 'supervisor' }),
     print: (line) => process.stderr.write(`${line}\n`),
     shutdownTimeoutMs: settings.SHUTDOWN_TIMEOUT_MS,

@@ -13,7 +13,7 @@ export interface ProcessSpec {
   /** Unique; for logs, the record and `onReady`. */
   readonly name: string;
   readonly argv: readonly string[];
-  /** The whole environment; left out, the supervisor's own. */
+  /** Variables beside the supervisor's own, which a child inherits. */
   readonly env?: Readonly<Record<string, string>>;
   /** Processes of a lower stage have ended before those of a higher one are told to stop. Default 0. */
   readonly stopStage?: number;
@@ -161,7 +161,7 @@ export function createChild(options: ChildOptions): Child {
 function spawnChild(spec: ProcessSpec, onMessage: (message: unknown) => void): Running['process'] {
   return Bun.spawn([...spec.argv], {
     stdio: ['ignore', 'inherit', 'inherit'],
-    ...(spec.env === undefined ? {} : { env: { ...spec.env } }),
+    ...(spec.env === undefined ? {} : { env: { ...process.env, ...spec.env } }),
     serialization: 'json',
     ipc: onMessage,
   });
