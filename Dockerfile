@@ -13,7 +13,6 @@ WORKDIR /weir
 ENV HOST=0.0.0.0 PORT=3001 WEIR_DATA_DIR=/data
 EXPOSE 3001
 VOLUME /data
-# More than SHUTDOWN_TIMEOUT_MS, so that what is in flight is delivered.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s CMD ["/weir/node_modules/.bin/bun", "-e", "process.exit((await fetch(`http://127.0.0.1:${process.env.PORT}/health/ready`)).ok ? 0 : 1)"]
 ENTRYPOINT ["/weir/node_modules/.bin/bun", "/weir/apps/ingestion/src/main.ts"]

@@ -16,11 +16,13 @@ interface Tally {
 }
 
 const filters = process.argv.slice(2);
-const files = [...new Glob('{apps,libs,bench,integrity}/**/*.test.ts').scanSync({ cwd: root })]
+// The tidy test is among the checks.
+const files = [...new Glob('{apps,libs,bench,integrity,scripts}/**/*.test.ts').scanSync({ cwd: root })]
+  .filter((file) => file !== 'scripts/tidy.test.ts')
   .filter((file) => !file.includes('node_modules'))
   .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(relative(root, join(root, filter)))))
   .sort();
-const isAlone = (file: string): boolean => /(^|\/)(test|integrity)\//.test(file);
+const isAlone = (file: string): boolean => /(^|\/)(test|integrity|scripts)\//.test(file);
 
 if (filters.length === 0) await check();
 const started = performance.now();

@@ -28,13 +28,18 @@ export async function runAccept(settingsFile: string): Promise<void> {
       );
       setTimeout(() => process.exit(1), LAST_WORDS_MS);
     });
+    /** Listeners stop first; then the WebSockets go, since the server's own end waits for them. */
+    async function stopServing(): Promise<void> {
+      const stopped = server.stop();
+      await stream.closeAll(1001, 'the service is shutting down');
+      await stopped;
+    }
     const stopTimeoutMs = config.SHUTDOWN_TIMEOUT_MS / 4;
     const lifecycle = createLifecycle([
       { name: 'lock', stop: () => lock.release() },
       { name: 'link', stop: () => link.close() },
       { name: 'journal', stopTimeoutMs, stop: async () => void (await journal.close()) },
-      { name: 'sockets', stopTimeoutMs, stop: () => stream.closeAll(1001, 'the service is shutting down') },
-      { name: 'server', stopTimeoutMs, start: async () => void (await server.listen()), stop: () => server.stop() },
+      { name: 'server', stopTimeoutMs, start: async () => void (await server.listen()), stop: stopServing },
       { name: 'gate', stopTimeoutMs, stop: () => gate.close() },
     ]);
     await lifecycle.start();

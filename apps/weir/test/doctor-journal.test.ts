@@ -2,6 +2,7 @@ import { describe, expect, test } from 'bun:test';
 import { mkdir, mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openState } from '@libs/delivery';
 import { createDisk, listJournals, openJournal } from '@libs/journal';
 import { acquireLock } from '@libs/runtime';
 import { checkJournals } from '../src/doctor/journal-check.ts';
@@ -112,6 +113,32 @@ describe('journals', () => {
       expect(after).toMatchObject({ state: 'ok' });
       expect(after?.message).toContain('3 events (1 to 3)');
       expect(after?.message).toContain('retired');
+    }));
+
+  test('what was delivered from behind the damage is not saved, and the cursor stands at the new end', () =>
+    withJournal(async (folder, journal) => {
+      const file = join(folder, 'deliver', 'state.sqlite');
+      const before = openState(file);
+      before.createCursor({ journal, sink: 'store', seq: 12 });
+      before.cutBlock({ journal, sink: 'store', firstSeq: 13, lastSeq: 15, byteLength: 1, token: 't' });
+      before.close();
+      await damage(folder, 5);
+      const save = join(folder, 'saved.ndjson');
+      const cut = await doctor(folder, '--cut', journal, '--save', save);
+      expect(JSON.parse(cut.out)).toMatchObject({ journal, savedEvents: 3 });
+      expect((await Bun.file(save).text()).trim().split('\n')).toEqual([13, 14, 15].map(eventText));
+      const after = openState(file);
+      expect(after.cursors()).toEqual([{ journal, sink: 'store', seq: 3 }]);
+      expect(after.findBlock(journal, 'store')).toBeUndefined();
+      after.close();
+    }));
+
+  test('after a restore the journals are retired, so that the next start begins new ones', () =>
+    withJournal(async (folder, journal) => {
+      const restored = await doctor(folder, '--restored');
+      expect(JSON.parse(restored.out)).toEqual({ retired: [journal] });
+      expect(listJournals(createDisk(), folder)).toMatchObject([{ journal, worker: undefined }]);
+      expect(JSON.parse((await doctor(folder, '--restored')).out)).toEqual({ retired: [] });
     }));
 
   test('nothing is cut that is sound, unknown, in use, or whose events cannot be saved', () =>

@@ -51,6 +51,11 @@ export interface State {
   markUnsent(journal: string, sink: string): void;
   /** The block is done: cursor, counters, totals move and the block goes, all or nothing. */
   finishBlock(block: CutBlock, counts: readonly MinuteCount[], retries: number): void;
+  /**
+   * The journal was cut and now ends at `lastSeq`: cursors beyond it stand at its end, and a block that reached beyond
+   * it is no more. What of that block was stored before may be stored again (the view `events` shows it once).
+   */
+  endJournal(journal: string, lastSeq: number): void;
   /** The journal is gone: its cursors and cut blocks go, its counters stay. */
   forgetJournal(journal: string): void;
   sinkTotals(sink: string): SinkTotals;
@@ -113,6 +118,12 @@ export function openState(file: string, limits?: Partial<CounterLimits>): State 
         sql.deleteCursors.run(journal);
       }).immediate();
     },
+    endJournal(journal, lastSeq) {
+      db.transaction(() => {
+        sql.deleteBlocksBeyond.run(journal, lastSeq);
+        sql.lowerCursors.run(lastSeq, journal, lastSeq);
+      }).immediate();
+    },
     sinkTotals: (sink) => (sql.sinkTotals.get(sink) as SinkTotals | null) ?? { rows: 0, blocks: 0, retries: 0 },
     counts: counters.list,
     countedTotal: counters.total,
@@ -137,6 +148,8 @@ function prepare(db: Database) {
         ambiguous, cut_at_ms AS cutAtMs
       FROM blocks WHERE journal = ? AND sink = ?`),
     countAttempt: db.query('UPDATE blocks SET attempts = attempts + 1, ambiguous = 1 WHERE journal = ? AND sink = ?'),
+    deleteBlocksBeyond: db.query('DELETE FROM blocks WHERE journal = ? AND last_seq > ?'),
+    lowerCursors: db.query('UPDATE cursors SET seq = ? WHERE journal = ? AND seq > ?'),
     markUnsent: db.query('UPDATE blocks SET ambiguous = 0 WHERE journal = ? AND sink = ?'),
     deleteBlock: db.query(
       'DELETE FROM blocks WHERE journal = ? AND sink = ? AND first_seq = ? AND last_seq = ? AND token = ?',

@@ -37,7 +37,7 @@ const RESPONSES = {
   },
   '503': withRetryAfter(
     errorResponseOf('Queries are not answered at the moment; events are still accepted.', {
-      error: 'deliver_unavailable',
+      error: 'deliver_unreachable',
       message: 'Queries are not answered at the moment; events are still accepted. Try again shortly.',
       details: { retryAfterMs: 1000 },
     }),

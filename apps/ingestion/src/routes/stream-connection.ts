@@ -7,8 +7,16 @@ import type { ConfirmationQueue } from './stream-confirmations.ts';
 
 export type StreamSocket = ServerWebSocket<StreamConnection>;
 
-/** The events of one connection that arrived in one turn of the event loop, in order. */
-export interface Turn {
+/** Events of one connection that go to accept together, in the order of their arrival. */
+export interface EventBatch {
+  readonly frames: readonly CartEventFrame[];
+  /** The events of all these frames. */
+  readonly records: readonly unknown[];
+  readonly bytes: number;
+}
+
+/** The batch of a turn that is not over. */
+interface Turn extends EventBatch {
   readonly frames: CartEventFrame[];
   readonly records: unknown[];
   bytes: number;
@@ -22,6 +30,8 @@ export class StreamConnection extends ConnectionState {
   readonly userAgent: string | undefined;
   readonly referrer: string | undefined;
   origin: Origin | undefined = undefined;
+  /** The last turn of the event loop in which an event came. */
+  lastTurnNumber = 0;
   turn: Turn | undefined = undefined;
   confirmations: ConfirmationQueue | undefined = undefined;
 

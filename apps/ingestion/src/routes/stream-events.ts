@@ -1,11 +1,17 @@
-/** From frames to accept and back: one accept call for what a connection sent in one turn of the event loop, one reply per event. */
+/** From frames to accept and back: few accept calls, one reply per event. */
 import type { WebSocketHub } from '@libs/messaging';
 import type { CartEventFrame } from '@libs/models';
 import type { Logger } from '@libs/monitoring';
 import type { Outcome } from '@libs/pipeline';
 import type { Ingestion } from '../ingestion.ts';
 import type { Confirmations } from './stream-confirmations.ts';
-import { connectionIdOf, originOf, type StreamConnection, type StreamSocket, type Turn } from './stream-connection.ts';
+import {
+  connectionIdOf,
+  type EventBatch,
+  originOf,
+  type StreamConnection,
+  type StreamSocket,
+} from './stream-connection.ts';
 import { namesOf, outcomeText } from './stream-replies.ts';
 
 export interface EventFlowDeps {
@@ -36,54 +42,74 @@ export const TURN_EVENTS_MAX = 1_000;
 
 export function createEventFlow(deps: EventFlowDeps): EventFlow {
   const { ingestion, hub, confirmations, now, timestamp } = deps;
-  /** Connections with a turn that has not been submitted. */
+  /** Counts turns of the event loop in which events came. */
+  let turnNumber = 1;
+  let isScheduled = false;
+  /** Connections with events that wait for the end of the turn. */
   let waiting: StreamSocket[] = [];
 
+  /**
+   * A connection's first frame of a turn goes to accept at once, so that it joins the journal's next commit; what follows
+   * it in the same turn shares a second call, without which a client that streams would cost twice as much per event.
+   */
   function take(ws: StreamSocket, frame: CartEventFrame, bytes: number): void {
-    const { events } = frame;
-    if (!hub.take(ws, events.length, bytes)) return;
+    if (!hub.take(ws, frame.events.length, bytes)) return;
+    scheduleTurnEnd();
+    if (ws.data.lastTurnNumber === turnNumber) return join(ws, frame, bytes);
+    ws.data.lastTurnNumber = turnNumber;
+    submit(ws, { frames: [frame], records: frame.events, bytes });
+  }
+
+  function join(ws: StreamSocket, frame: CartEventFrame, bytes: number): void {
     let turn = ws.data.turn;
-    if (turn !== undefined && turn.records.length + events.length > TURN_EVENTS_MAX) {
+    if (turn !== undefined && turn.records.length + frame.events.length > TURN_EVENTS_MAX) {
       submit(ws, turn);
       turn = undefined;
     }
-    turn ??= open(ws);
+    if (turn === undefined) {
+      turn = { frames: [], records: [], bytes: 0 };
+      ws.data.turn = turn;
+      waiting.push(ws);
+    }
     turn.frames.push(frame);
     turn.bytes += bytes;
-    for (const record of events) turn.records.push(record);
+    for (const record of frame.events) turn.records.push(record);
   }
 
-  function open(ws: StreamSocket): Turn {
-    const turn: Turn = { frames: [], records: [], bytes: 0 };
-    ws.data.turn = turn;
-    waiting.push(ws);
-    // Bun runs microtasks between the frames of one read, so only an immediate sees all of them.
-    if (waiting.length === 1) setImmediate(submitAll);
-    return turn;
+  /**
+   * Bun runs microtasks between the frames of one read, so only an immediate sees all of them. It is set before anything
+   * is appended: the journal commits in an immediate too, which is then the later one.
+   */
+  function scheduleTurnEnd(): void {
+    if (isScheduled) return;
+    isScheduled = true;
+    setImmediate(endTurn);
   }
 
-  function submitAll(): void {
+  function endTurn(): void {
+    isScheduled = false;
+    turnNumber += 1;
     const sockets = waiting;
     waiting = [];
     for (const ws of sockets) if (ws.data.turn !== undefined) submit(ws, ws.data.turn);
   }
 
-  function submit(ws: StreamSocket, turn: Turn): void {
+  function submit(ws: StreamSocket, batch: EventBatch): void {
     ws.data.turn = undefined;
-    void acceptAndAnswer(ws, turn);
+    void acceptAndAnswer(ws, batch);
   }
 
-  async function acceptAndAnswer(ws: StreamSocket, turn: Turn): Promise<void> {
+  async function acceptAndAnswer(ws: StreamSocket, batch: EventBatch): Promise<void> {
     const startedMs = now();
-    const outcomes = await outcomesOf(ws, turn.records);
+    const outcomes = await outcomesOf(ws, batch.records);
     deps.count(outcomes, startedMs);
     if (ws.readyState === WebSocket.OPEN) {
       // Uncorked, every reply would be a system call of its own.
-      if (outcomes.length === 1) answer(ws, turn, outcomes);
-      else ws.cork(() => answer(ws, turn, outcomes));
+      if (outcomes.length === 1) answer(ws, batch, outcomes);
+      else ws.cork(() => answer(ws, batch, outcomes));
       confirmations.flush(ws);
     }
-    hub.settle(ws, turn.records.length, turn.bytes);
+    hub.settle(ws, batch.records.length, batch.bytes);
   }
 
   async function outcomesOf(ws: StreamSocket, records: readonly unknown[]): Promise<readonly Outcome[]> {
@@ -98,13 +124,13 @@ export function createEventFlow(deps: EventFlowDeps): EventFlow {
     }
   }
 
-  function answer(ws: StreamSocket, turn: Turn, outcomes: readonly Outcome[]): void {
+  function answer(ws: StreamSocket, batch: EventBatch, outcomes: readonly Outcome[]): void {
     const at = timestamp();
     let first = 0;
-    for (const frame of turn.frames) {
+    for (const frame of batch.frames) {
       for (let index = 0; index < frame.events.length; index++) {
         const outcome = outcomes[first + index];
-        if (outcome === undefined || !answerOne(ws, at, frame, index, turn.records[first + index], outcome)) return;
+        if (outcome === undefined || !answerOne(ws, at, frame, index, batch.records[first + index], outcome)) return;
       }
       first += frame.events.length;
     }

@@ -1,7 +1,6 @@
 /**
- * WebSocket /events/stream (docs/websocket.md). A frame is read and its events are queued while Bun's message handler
- * runs; what one connection sent in one turn of the event loop goes to accept in one call, so that a client that streams
- * costs little more per event than one that sends batches.
+ * WebSocket /events/stream (docs/websocket.md): what a frame means. How many frames of a turn of the event loop reach
+ * accept together is decided in stream-events.ts, how long a connection may go on by the hub.
  */
 import type { ElysiaServer } from '@libs/elysia-server';
 import {

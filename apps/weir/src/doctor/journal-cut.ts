@@ -1,6 +1,7 @@
 /** Cuts a damaged journal at its first damage, after what can be read behind it was saved. */
-import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { openState, type State } from '@libs/delivery';
 import {
   createDisk,
   cutJournal,
@@ -17,7 +18,7 @@ import { holdJournal } from './journal-check.ts';
 
 export interface CutResult {
   readonly journal: string;
-  /** Events written to the file, as NDJSON that `weir import` takes. */
+  /** Events that were not delivered yet, written to the file as NDJSON that `weir import` takes. */
   readonly savedEvents: number;
   /** Where the damaged files are now. */
   readonly setAside: string;
@@ -36,10 +37,16 @@ export async function cutDamagedJournal(dataDir: string, journal: string, savePa
   try {
     const report = inspectJournal(disk, found);
     if (report.damage.length === 0) throw usage('not_damaged', `Journal ${journal} is not damaged: nothing was cut.`);
-    const savedEvents = saveRows(disk, report, savePath);
-    const setAside = join(dataDir, 'set-aside', journal);
-    cutJournal(disk, report, join(dataDir, 'journals'), setAside);
-    return { journal, savedEvents, setAside };
+    const state = openDeliverState(dataDir);
+    try {
+      const savedEvents = saveRows(disk, report, deliveredSeq(state, journal), savePath);
+      const setAside = join(dataDir, 'set-aside', journal);
+      cutJournal(disk, report, join(dataDir, 'journals'), setAside);
+      state?.endJournal(journal, Math.max(report.lastSeq, report.firstSeq - 1));
+      return { journal, savedEvents, setAside };
+    } finally {
+      state?.close();
+    }
   } finally {
     held.release();
   }
@@ -63,7 +70,20 @@ export async function retireJournals(dataDir: string): Promise<readonly string[]
   return retired;
 }
 
-function saveRows(disk: Disk, report: JournalReport, path: string): number {
+/** Undefined where deliver has never run. */
+function openDeliverState(dataDir: string): State | undefined {
+  const file = join(dataDir, 'deliver', 'state.sqlite');
+  return existsSync(file) ? openState(file) : undefined;
+}
+
+/** What every sink has of this journal: it need not be saved. */
+function deliveredSeq(state: State | undefined, journal: string): number {
+  const cursors = (state?.cursors() ?? []).filter((cursor) => cursor.journal === journal);
+  return cursors.length === 0 ? 0 : Math.min(...cursors.map(({ seq }) => seq));
+}
+
+/** Writes the events behind the damage that were not delivered. */
+function saveRows(disk: Disk, report: JournalReport, afterSeq: number, path: string): number {
   let events = 0;
   try {
     const file = openSync(path, 'wx', 0o600);
@@ -72,7 +92,7 @@ function saveRows(disk: Disk, report: JournalReport, path: string): number {
         const lines = Buffer.from(rows)
           .toString('utf8')
           .split('\n')
-          .filter((row) => row !== '');
+          .filter((row) => row !== '' && seqOf(row) > afterSeq);
         const bytes = Buffer.from(lines.map((row) => `${eventOf(row)}\n`).join(''));
         for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
         events += lines.length;
@@ -90,6 +110,10 @@ function saveRows(disk: Disk, report: JournalReport, path: string): number {
     );
   }
   return events;
+}
+
+function seqOf(row: string): number {
+  return Number(/,"seq":(\d+)\}$/.exec(row)?.[1]);
 }
 
 // A row is the event and, behind it, what the server added; cutting text keeps every number as it was written.
