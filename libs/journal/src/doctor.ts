@@ -55,6 +55,8 @@ export function inspectJournal(disk: Disk, { journal, folder, worker }: JournalF
         framesBehind: 0,
         eventsBehind: 0,
       });
+    // What stands before the first damage counts, in its segment too.
+    const isBeforeDamage = damage.length === 0;
     if (segment.behind.length > 0)
       damage.push({
         file,
@@ -64,7 +66,7 @@ export function inspectJournal(disk: Disk, { journal, folder, worker }: JournalF
         eventsBehind: sum(segment.behind),
       });
     if (firstSeq === 0) firstSeq = segment.header.firstSeq;
-    if (damage.length === 0) {
+    if (isBeforeDamage) {
       frames += segment.frames.length;
       events += sum(segment.frames);
       lastSeq = segment.header.firstSeq + sum(segment.frames) - 1;

@@ -1,0 +1,182 @@
+import { afterEach, expect, test } from 'bun:test';
+import { createConnection, type Socket as TcpSocket } from 'node:net';
+import type { ServerWebSocket } from 'bun';
+import {
+  bunSettings,
+  ConnectionState,
+  createWebSocketHub,
+  DEFAULT_WEBSOCKET_LIMITS,
+  type WebSocketLimits,
+} from '../src/index.ts';
+
+type Socket = ServerWebSocket<ConnectionState>;
+
+let stopServer: (() => Promise<void>) | undefined;
+afterEach(async () => {
+  await stopServer?.();
+  stopServer = undefined;
+});
+
+/** A hub behind a real server that echoes; `sockets` holds the server's ends. */
+function start(limits: Partial<WebSocketLimits> = {}) {
+  const all: WebSocketLimits = { ...DEFAULT_WEBSOCKET_LIMITS, ...limits };
+  const sockets: Socket[] = [];
+  const decisions: string[] = [];
+  const totals = { activeConnections: 0, totalConnections: 0, messagesReceived: 0, messagesSent: 0 };
+  const hub = createWebSocketHub<ConnectionState>({
+    limits: all,
+    totals,
+    overloaded: (cause) => `overloaded: ${cause}`,
+    onClose: (_, code, reason) => decisions.push(`${code} ${reason}`),
+  });
+  const server = Bun.serve<ConnectionState>({
+    port: 0,
+    hostname: '127.0.0.1',
+    development: false,
+    fetch: (request, self) => (self.upgrade(request, { data: new ConnectionState() }) ? undefined : new Response()),
+    websocket: {
+      ...bunSettings(all),
+      open(ws) {
+        sockets.push(ws);
+        hub.opened(ws);
+      },
+      message(ws, message) {
+        if (hub.received(ws)) hub.send(ws, String(message));
+      },
+      drain: hub.drained,
+      close: hub.closed,
+    },
+  });
+  stopServer = () => server.stop(true);
+  return {
+    port: server.port ?? 0,
+    hub,
+    sockets,
+    decisions,
+    totals,
+    url: `ws://127.0.0.1:${server.port}`,
+  };
+}
+
+async function connect(url: string) {
+  const socket = new WebSocket(url);
+  const messages: string[] = [];
+  const closed = new Promise<number>((resolve) => {
+    socket.onclose = ({ code }) => resolve(code);
+  });
+  socket.onmessage = ({ data }) => messages.push(String(data));
+  await new Promise((resolve) => {
+    socket.onopen = resolve;
+  });
+  return { socket, messages, closed };
+}
+
+/** A client that has shaken hands and reads nothing more. */
+async function connectStalled(port: number): Promise<TcpSocket> {
+  const socket = createConnection(port, '127.0.0.1');
+  const key = Buffer.alloc(16).toString('base64');
+  socket.write(
+    `GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ${key}\r\nSec-WebSocket-Version: 13\r\n\r\n`,
+  );
+  await new Promise((resolve) => socket.once('data', resolve));
+  return socket.pause();
+}
+
+/** The server's end of the connection that was opened last. */
+function last(sockets: readonly Socket[]): Socket {
+  const ws = sockets.at(-1);
+  if (ws === undefined) throw new Error('nobody has connected');
+  return ws;
+}
+
+test('credit: exactly as much as there is, by items and by bytes, and settled it is there again', async () => {
+  const { hub, sockets, url } = start({ creditItems: 10, creditBytes: 100 });
+  await connect(url);
+  const ws = last(sockets);
+  expect(hub.take(ws, 10, 100)).toBe(true);
+  hub.settle(ws, 10, 100);
+  expect(hub.take(ws, 9, 100)).toBe(true);
+  hub.settle(ws, 9, 100);
+  expect(hub.take(ws, 1, 50)).toBe(true);
+  expect(hub.take(ws, 1, 51)).toBe(false);
+});
+
+test('over credit: told, deaf from then on, closed with 1013 after the last answer', async () => {
+  const { hub, sockets, decisions, url } = start({ creditItems: 1 });
+  const client = await connect(url);
+  const ws = last(sockets);
+  hub.take(ws, 1, 1);
+  expect(hub.take(ws, 1, 1)).toBe(false);
+  expect(hub.received(ws)).toBe(false);
+  expect(hub.send(ws, 'the answer')).toBe(true);
+  expect(decisions).toEqual([]);
+  hub.settle(ws, 1, 1);
+  expect(await client.closed).toBe(1013);
+  expect(client.messages).toEqual(['overloaded: credit', 'the answer']);
+  expect(decisions).toEqual(['1013 overloaded']);
+  expect(hub.send(ws, 'too late')).toBe(false);
+  hub.end(ws, 1000, 'twice');
+  expect(hub.stats()).toEqual({ connections: 0, outboundBytes: 0, closed: { 1013: 1 } });
+});
+
+test('the first reason to end a connection is the one that it is closed with', async () => {
+  const { hub, sockets, url } = start();
+  const client = await connect(url);
+  const ws = last(sockets);
+  hub.take(ws, 1, 1);
+  hub.end(ws, 1008, 'first');
+  const all = hub.closeAll(1001, 'second');
+  hub.settle(ws, 1, 1);
+  expect(await client.closed).toBe(1008);
+  await all;
+});
+
+test('closeAll: one that opens afterwards is closed too, and calling it twice resolves twice', async () => {
+  const { hub, sockets, url } = start();
+  const early = await connect(url);
+  hub.take(last(sockets), 1, 1);
+  const first = hub.closeAll(1001, 'bye');
+  const second = hub.closeAll(1001, 'bye');
+  expect(hub.hasRoom()).toBe(false);
+  const late = new WebSocket(url);
+  expect(await new Promise((resolve) => late.addEventListener('close', ({ code }) => resolve(code)))).toBe(1001);
+  const [ws] = sockets;
+  if (ws !== undefined) hub.settle(ws, 1, 1);
+  await Promise.all([first, second, early.closed]);
+  expect(hub.stats().connections).toBe(0);
+});
+
+test('when all together hold too much unread, only one that holds more than its share is closed', async () => {
+  const totalMax = 1_048_576;
+  const { hub, sockets, port } = start({ outboundTotalBytesMax: totalMax });
+  const clients = [await connectStalled(port)];
+  const greedy = last(sockets);
+  clients.push(await connectStalled(port));
+  const modest = last(sockets);
+  const text = 'x'.repeat(16_384);
+  while (greedy.data.outboundBytes < totalMax - 20_000) expect(hub.send(greedy, text)).toBe(true);
+  while (hub.stats().outboundBytes <= totalMax) expect(hub.send(modest, text)).toBe(true);
+  expect(modest.readyState).toBe(WebSocket.OPEN);
+  expect(hub.send(greedy, text)).toBe(false);
+  expect(hub.stats()).toEqual({ connections: 1, outboundBytes: modest.data.outboundBytes, closed: { 1013: 1 } });
+  expect(hub.send(modest, text)).toBe(true);
+  for (const client of clients) client.destroy();
+});
+
+test('totals count connections that are open and that ever were, and messages each way', async () => {
+  const { totals, url, hub } = start();
+  const one = await connect(url);
+  const two = await connect(url);
+  const echoed = new Promise((resolve) => two.socket.addEventListener('message', resolve));
+  two.socket.send('hello');
+  await echoed;
+  one.socket.close();
+  while (hub.stats().connections > 1) await new Promise(setImmediate);
+  expect(totals).toEqual({ activeConnections: 1, totalConnections: 2, messagesReceived: 1, messagesSent: 1 });
+});
+
+test('without a connection, closeAll is done at once', async () => {
+  const { hub } = start();
+  await hub.closeAll(1001, 'nobody is here');
+  expect(hub.hasRoom()).toBe(false);
+});
