@@ -167,6 +167,8 @@ export function openSegments(deps: SegmentDeps, recovered: Recovered | undefined
     });
     active = next;
     disk.close(fd);
+    // A whole segment's time to make the next one.
+    void prepare();
   }
 
   const fileCount = (): number => sealed.length + 1 + spares.length;
