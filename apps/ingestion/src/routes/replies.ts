@@ -2,8 +2,8 @@
 import { HttpError } from '@libs/elysia-server';
 import { formatPosition, type Outcome } from '@libs/pipeline';
 
-/** The longest eventId that is allowed; a longer one is not repeated. */
-const EVENT_ID_CHARS_MAX = 128;
+/** UTF-16 units of the longest eventId that is allowed (128 code points); a longer one is not repeated. */
+const EVENT_ID_CHARS_MAX = 256;
 /** Field paths and messages quote what was sent; a reply repeats no more of it than this. */
 const QUOTE_CHARS_MAX = 500;
 
