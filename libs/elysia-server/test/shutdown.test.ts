@@ -33,7 +33,7 @@ test.each(['/swagger/swagger-ui-bundle.js', '/numbers'])(
     const socket = net.connect(echo.port, '127.0.0.1');
     const pieces: Buffer[] = [];
     const ended = new Promise((resolve) => socket.on('close', resolve));
-    socket.on('data', (piece) => pieces.push(piece));
+    socket.on('data', (piece) => pieces.push(Buffer.from(piece)));
     socket.once('data', () => {
       socket.pause();
       void echo.server.stop();
