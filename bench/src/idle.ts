@@ -1,0 +1,86 @@
+/** What the service takes while nothing happens, and what an idle WebSocket adds. */
+import { join } from 'node:path';
+import type { Children } from './children.ts';
+import type { Options } from './config.ts';
+import type { IdleJob, IdleMessage } from './idle-clients.ts';
+import { type MemoryByProcess, memoryByProcess } from './processes.ts';
+import { median } from './samples.ts';
+import type { ServerUnderTest } from './server-under-test.ts';
+
+export interface IdleRun {
+  readonly afterStart: MemoryByProcess;
+  readonly afterTenSeconds: MemoryByProcess;
+}
+
+export interface SocketsRun {
+  readonly server: string;
+  readonly sockets: number;
+  /** RSS of the process that holds the sockets, before and with them. */
+  readonly rssBytesBefore: number;
+  readonly rssBytesWith: number;
+  readonly bytesPerSocket: number;
+  /** Sockets that were closed while it was measured. */
+  readonly lost: number;
+}
+
+const IDLE_MS = 10_000;
+/** Opened before the first reading, so that code and buffers of the first sockets are not charged to the others. */
+const WARMUP_SOCKETS = 1_000;
+const SETTLE_MS = 3_000;
+const READINGS = 9;
+const READING_INTERVAL_MS = 200;
+const OPEN_TIMEOUT_MS = 90_000;
+const STOP_TIMEOUT_MS = 5_000;
+
+export async function measureIdle(server: ServerUnderTest): Promise<IdleRun> {
+  const afterStart = memoryByProcess(server.processes());
+  await Bun.sleep(IDLE_MS);
+  return { afterStart, afterTenSeconds: memoryByProcess(server.processes()) };
+}
+
+export async function measureSockets(
+  options: Options,
+  server: ServerUnderTest,
+  children: Children,
+): Promise<SocketsRun> {
+  const holder = server.name === 'weir' ? 'accept' : server.name;
+  const warm = await openSockets(server, WARMUP_SOCKETS, children);
+  const rssBytesBefore = await settledRss(server, holder);
+  const idle = await openSockets(server, options.sockets, children);
+  const rssBytesWith = await settledRss(server, holder);
+  const lost = warm.lost() + idle.lost();
+  await idle.stop();
+  await warm.stop();
+  const bytesPerSocket = (rssBytesWith - rssBytesBefore) / options.sockets;
+  return { server: server.name, sockets: options.sockets, rssBytesBefore, rssBytesWith, bytesPerSocket, lost };
+}
+
+async function openSockets(server: ServerUnderTest, sockets: number, children: Children) {
+  const job: IdleJob = { host: server.host, port: server.port, sockets };
+  const opened = Promise.withResolvers<void>();
+  let lost = 0;
+  const child = children.spawn({
+    argv: [process.execPath, join(import.meta.dir, 'idle-clients.ts'), JSON.stringify(job)],
+    onMessage(message) {
+      const read = message as IdleMessage;
+      if (read.type === 'opened') opened.resolve();
+      else if (read.type === 'lost') lost += read.sockets;
+      else opened.reject(new Error(`${sockets} WebSockets could not be opened: ${read.message}`));
+    },
+  });
+  void child.exited.then(() => opened.reject(new Error(`the idle clients ended: ${child.lastWords()}`)));
+  const timer = setTimeout(() => opened.reject(new Error('the idle clients took too long')), OPEN_TIMEOUT_MS);
+  await opened.promise.finally(() => clearTimeout(timer));
+  return { lost: () => lost, stop: () => child.stop(STOP_TIMEOUT_MS) };
+}
+
+async function settledRss(server: ServerUnderTest, holder: string): Promise<number> {
+  await Bun.sleep(SETTLE_MS);
+  const readings: number[] = [];
+  for (let reading = 0; reading < READINGS; reading++) {
+    const rss = memoryByProcess(server.processes())[holder]?.rssBytes;
+    if (rss !== undefined) readings.push(rss);
+    await Bun.sleep(READING_INTERVAL_MS);
+  }
+  return median(readings);
+}

@@ -1,0 +1,50 @@
+/** What the bench asks of a generator process, and what it gets back: JSON both ways. */
+import type { Titles } from './events.ts';
+import type { CpuUse, NamedProcess } from './processes.ts';
+import type { LoadKind } from './request-ring.ts';
+import type { Percentiles } from './samples.ts';
+
+export interface LoadJob {
+  readonly kind: LoadKind;
+  readonly host: string;
+  readonly port: number;
+  readonly connections: number;
+  readonly eventsPerRequest: number;
+  /** Closed loop: requests in flight per connection. Open loop: requests per second over all connections. */
+  readonly pace: { readonly inFlight: number } | { readonly requestsPerSecond: number };
+  /** Seconds of load before the measurement. */
+  readonly warmupSeconds: number;
+  /** Seconds that are measured. */
+  readonly seconds: number;
+  /** How long replies are waited for when nothing more is sent. */
+  readonly answerTimeoutSeconds: number;
+  readonly seed: number;
+  readonly titles: Titles;
+  /** Processes whose CPU time is read as the measurement starts and ends. */
+  readonly watch: readonly NamedProcess[];
+}
+
+export interface LoadResult {
+  /** Events sent, with the warm-up. */
+  readonly eventsSent: number;
+  /** Events answered while it was measured. */
+  readonly events: number;
+  readonly eventsPerSecond: number;
+  /** Mean bytes of an event's JSON. */
+  readonly eventBytes: number;
+  /** Closed loop: from the sending. Open loop: from the moment at which the request was due. */
+  readonly latency: Percentiles;
+  /** Open loop: how long after it was due a request was sent. What is not the server's doing is in here. */
+  readonly sendLag?: Percentiles;
+  /** The watched processes, and `generator` itself. */
+  readonly cpu: CpuUse;
+  /** Requests that had no answer when the generator gave up. */
+  readonly unanswered: number;
+  /** Wrong answers and lost connections, by what they were; over the whole load, not only the measured part. */
+  readonly problems: Readonly<Record<string, number>>;
+}
+
+/** What a generator sends to its parent. */
+export type GeneratorMessage =
+  | { readonly type: 'result'; readonly result: LoadResult }
+  | { readonly type: 'failed'; readonly message: string };

@@ -1,0 +1,221 @@
+/** Runs one load against one server, in this process. */
+import { type ClosedLoop, createClosedLoop } from './closed-loop.ts';
+import { createIdStamp, type IdStamp, newNonce } from './events.ts';
+import type { LoadJob, LoadResult } from './job.ts';
+import { type Lane, openHttpLane, openWsLane } from './lanes.ts';
+import { createOpenLoop, type OpenLoop } from './open-loop.ts';
+import { type CpuReading, cpuBetween, readCpu } from './processes.ts';
+import { createRequestRing, type RequestRing } from './request-ring.ts';
+import { createSamples } from './samples.ts';
+
+/** Enough different events that no parser's cache of short strings holds them all. */
+const SLOTS_ALL: Record<LoadJob['kind'], number> = { single: 8_192, ws: 8_192, batch: 32 };
+const SLOTS_PER_LANE_MIN = 4;
+const PROBLEM_KINDS_MAX = 20;
+/** A request that is due sooner than this is waited for without a timer, whose steps are whole milliseconds. */
+const SHORT_WAIT_MS = 2;
+/** A nap between two looks at the clock and the sockets. The kernel makes it about 70 µs. */
+const NAP_MS = 0.02;
+
+interface Loop {
+  readonly onReplies: (lane: number, replies: number) => void;
+  /** Resolves when the load has been sent for as long as it should. */
+  run(): Promise<void>;
+  unanswered(): number;
+}
+
+export async function runLoad(job: LoadJob): Promise<LoadResult> {
+  const stamp = createIdStamp();
+  const problems = createProblems();
+  const rings = makeRings(job, stamp);
+  const lanes: Lane[] = [];
+  let loop: Loop | undefined;
+  const open = job.kind === 'ws' ? openWsLane : openHttpLane;
+  for (const [index, ring] of rings.entries()) {
+    const replied = (replies: number) => loop?.onReplies(index, replies);
+    lanes.push(await open(job, ring, { replied, problem: problems.add }));
+  }
+  try {
+    const meter = createMeter(job);
+    loop =
+      'inFlight' in job.pace
+        ? closedLoop(job, lanes, job.pace.inFlight, meter)
+        : openLoop(job, lanes, job.pace.requestsPerSecond, meter);
+    await loop.run();
+    await until(() => loop?.unanswered() === 0, job.answerTimeoutSeconds * 1000);
+    return {
+      ...meter.result(),
+      eventsSent: stamp.count(),
+      eventBytes: eventBytesOf(rings, job),
+      unanswered: loop.unanswered(),
+      problems: problems.counts(),
+    };
+  } finally {
+    for (const lane of lanes) lane.close();
+  }
+}
+
+function makeRings(job: LoadJob, stamp: IdStamp): RequestRing[] {
+  const inFlight = 'inFlight' in job.pace ? job.pace.inFlight : 1;
+  const slots = Math.max(SLOTS_PER_LANE_MIN, 2 * inFlight, Math.ceil(SLOTS_ALL[job.kind] / job.connections));
+  const nonce = newNonce();
+  return Array.from({ length: job.connections }, (_, lane) =>
+    createRequestRing(
+      {
+        kind: job.kind,
+        slots,
+        eventsPerRequest: job.eventsPerRequest,
+        host: `${job.host}:${job.port}`,
+        seed: job.seed + lane,
+        nowMs: Date.now(),
+        nonce,
+        titles: job.titles,
+      },
+      stamp,
+    ),
+  );
+}
+
+function eventBytesOf(rings: readonly RequestRing[], job: LoadJob): number {
+  const events = rings.reduce((sum, ring) => sum + ring.eventBytes, 0);
+  return events / rings.reduce((sum, ring) => sum + ring.slots * job.eventsPerRequest, 0);
+}
+
+interface Meter {
+  /** The measured part begins and ends. */
+  begin(): void;
+  end(): void;
+  replied(latencyMs: number, lagMs?: number): void;
+  isOn(): boolean;
+  result(): Pick<LoadResult, 'events' | 'eventsPerSecond' | 'latency' | 'cpu' | 'sendLag'>;
+}
+
+function createMeter(job: LoadJob): Meter {
+  const watch = [...job.watch, { name: 'generator', pid: process.pid }];
+  const latencies = createSamples();
+  const lags = createSamples();
+  const isOpen = !('inFlight' in job.pace);
+  let before: CpuReading | undefined;
+  let after: CpuReading | undefined;
+
+  return {
+    begin() {
+      before = readCpu(watch);
+    },
+    end() {
+      after = readCpu(watch);
+    },
+    isOn: () => before !== undefined && after === undefined,
+    replied(latencyMs, lagMs) {
+      latencies.add(latencyMs);
+      if (lagMs !== undefined) lags.add(lagMs);
+    },
+    result() {
+      if (before === undefined || after === undefined) throw new Error('the load ended before it was measured');
+      const cpu = cpuBetween(before, after);
+      const latency = latencies.percentiles();
+      const events = latency.count * job.eventsPerRequest;
+      return {
+        events,
+        eventsPerSecond: events / cpu.seconds,
+        latency,
+        cpu,
+        ...(isOpen ? { sendLag: lags.percentiles() } : {}),
+      };
+    },
+  };
+}
+
+function closedLoop(job: LoadJob, lanes: readonly Lane[], inFlight: number, meter: Meter): Loop {
+  const loop: ClosedLoop = createClosedLoop({
+    lanes,
+    inFlight,
+    now: () => performance.now(),
+    replied(_nowMs, latencyMs) {
+      if (meter.isOn()) meter.replied(latencyMs);
+    },
+  });
+  return {
+    onReplies: loop.onReplies,
+    async run() {
+      loop.start();
+      await Bun.sleep(job.warmupSeconds * 1000);
+      meter.begin();
+      await Bun.sleep(job.seconds * 1000);
+      meter.end();
+      loop.stop();
+    },
+    unanswered: loop.unanswered,
+  };
+}
+
+function openLoop(job: LoadJob, lanes: readonly Lane[], requestsPerSecond: number, meter: Meter): Loop {
+  const startMs = performance.now();
+  const beginMs = startMs + job.warmupSeconds * 1000;
+  const endMs = beginMs + job.seconds * 1000;
+  const loop: OpenLoop = createOpenLoop({
+    lanes,
+    requestsPerSecond,
+    requests: Math.round((job.warmupSeconds + job.seconds) * requestsPerSecond),
+    startMs,
+    now: () => performance.now(),
+    replied(dueMs, latencyMs, lagMs) {
+      if (dueMs >= beginMs) meter.replied(latencyMs, lagMs);
+    },
+  });
+  return {
+    onReplies: loop.onReplies,
+    async run() {
+      await pumpUntil(loop, beginMs);
+      meter.begin();
+      await pumpUntil(loop, endMs);
+      meter.end();
+      // What is still owed is sent late rather than never: the latencies say so.
+      await pumpUntil(loop, endMs + job.answerTimeoutSeconds * 1000);
+    },
+    unanswered: loop.unanswered,
+  };
+}
+
+/** Keeps the load going until the moment, or until everything is answered. */
+async function pumpUntil(loop: OpenLoop, momentMs: number): Promise<void> {
+  const sleeper = new Int32Array(new SharedArrayBuffer(4));
+  while (!loop.isDone()) {
+    const dueMs = loop.pump();
+    const nowMs = performance.now();
+    if (nowMs >= momentMs) return;
+    const waitMs = Math.min(dueMs ?? momentMs, momentMs) - nowMs;
+    if (dueMs === undefined) await nextRead();
+    else if (waitMs > SHORT_WAIT_MS) await Bun.sleep(1);
+    else {
+      if (waitMs > NAP_MS) Atomics.wait(sleeper, 0, 0, NAP_MS);
+      await nextTurn();
+    }
+  }
+}
+
+/** One turn of the event loop, in which the sockets are read. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Nothing can be sent before a reply comes: no need to look at the clock meanwhile. */
+function nextRead(): Promise<void> {
+  return Bun.sleep(1);
+}
+
+async function until(condition: () => boolean, timeoutMs: number): Promise<void> {
+  const endMs = performance.now() + timeoutMs;
+  while (!condition() && performance.now() < endMs) await Bun.sleep(5);
+}
+
+function createProblems() {
+  const counts = new Map<string, number>();
+  return {
+    add(problem: string): void {
+      const name = counts.has(problem) || counts.size < PROBLEM_KINDS_MAX ? problem : 'others';
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    },
+    counts: () => Object.fromEntries(counts),
+  };
+}

@@ -1,0 +1,168 @@
+/** Results as text for people. */
+import type { Ceiling } from './ceiling.ts';
+import type { Conditions } from './conditions.ts';
+import type { DrainRun } from './drain.ts';
+import type { IdleRun, SocketsRun } from './idle.ts';
+import type { MemoryByProcess } from './processes.ts';
+import type { Profile } from './profile.ts';
+import type { Load } from './rounds.ts';
+import type { LoadSummary, Ratio } from './summary.ts';
+
+const MIB = 1024 * 1024;
+/** From here on the generator, not the server, may be what limits a rate. */
+const GENERATOR_BUSY_CORES = 0.9;
+
+/** Aligned columns: the first `names` of them to the left, the figures to the right. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[], names = 1): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
+  const lines = all.map((row) =>
+    row
+      .map((cell, column) => (column < names ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+      .join('  ')
+      .trimEnd(),
+  );
+  return [lines[0], '-'.repeat(lines[0]?.length ?? 0), ...lines.slice(1)].join('\n');
+}
+
+const count = (value: number) => (Number.isNaN(value) ? '–' : Math.round(value).toLocaleString('en-US'));
+const fixed = (value: number | undefined, digits: number) =>
+  value === undefined || Number.isNaN(value) ? '–' : value.toFixed(digits);
+const percent = (fraction: number) => `${fixed(100 * fraction, 1)}%`;
+const mib = (bytes: number) => fixed(bytes / MIB, 0);
+
+export function conditionsText(conditions: Conditions): string {
+  const { processor, cores, memoryBytes, kernel, bun, load1, disk, pinned } = conditions;
+  return [
+    `Machine     ${processor}, ${cores} cores, ${fixed(memoryBytes / 1024 / MIB, 0)} GiB, Linux ${kernel}, Bun ${bun}`,
+    `Disk        ${disk.fileSystem}; 4 KiB + fdatasync: p50 ${fixed(disk.fdatasyncP50Ms, 2)} ms, p99 ${fixed(disk.fdatasyncP99Ms, 2)} ms`,
+    `Before      load average ${fixed(load1, 2)}`,
+    pinned
+      ? 'Processors  accept and the bare server on the first, generator and deliver on the last'
+      : `Processors  generator, accept and deliver share all ${cores}: deliver competes with both while a load runs`,
+  ].join('\n');
+}
+
+export function loadsText(loads: readonly Load[], eventBytes: number): string {
+  const lines = loads.map(({ name, what }) => `  ${name.padEnd(10)} ${what}`);
+  return `Loads (events of ${fixed(eventBytes, 0)} bytes on average, different in every field)\n${lines.join('\n')}`;
+}
+
+export function ceilingText(ceilings: readonly Ceiling[]): string {
+  const rows = ceilings.map((one) => [one.load, count(one.eventsPerSecond), fixed(one.generatorCores, 2)]);
+  return `The generator's own ceiling, against a server that answers fixed bytes\n${table(['load', 'events/s', 'gen. cores'], rows)}`;
+}
+
+export function summaryText(summaries: readonly LoadSummary[]): string {
+  const head = [
+    'load',
+    'server',
+    'events/s',
+    'min–max',
+    'CPU µs: accept',
+    'deliver',
+    'p50 ms',
+    'p99',
+    'p99.9',
+    'lag p99',
+    'gen. cores',
+    'others',
+    'steal',
+    'errors',
+  ];
+  const rows = summaries.map((one) => {
+    const { median, min, max } = one.eventsPerSecond;
+    const errors = Object.values(one.errors).reduce((sum, value) => sum + value, 0);
+    return [
+      one.load,
+      one.server,
+      count(median),
+      `${count(min)}–${count(max)}`,
+      fixed(one.microsPerEvent['accept'] ?? one.microsPerEvent['bare'], 2),
+      fixed(one.deliverMicrosPerEvent, 2),
+      fixed(one.p50Ms, 2),
+      fixed(one.p99Ms, 2),
+      fixed(one.p999Ms, 2),
+      fixed(one.sendLagP99Ms, 2),
+      `${fixed(one.generatorCores, 2)}${one.generatorCores >= GENERATOR_BUSY_CORES ? ' *' : ''}`,
+      fixed(one.otherCores, 2),
+      percent(one.stealFraction),
+      errors === 0 ? '0' : `${count(errors)} !`,
+    ];
+  });
+  const notes = [
+    summaries.some(({ generatorCores }) => generatorCores >= GENERATOR_BUSY_CORES)
+      ? '* The generator used most of a processor: the server might have been faster with another one.'
+      : '',
+    ...summaries.flatMap(({ load, server, errors }) =>
+      Object.entries(errors).map(([name, times]) => `! ${load}, ${server}: ${count(times)} × ${name}`),
+    ),
+    ...summaries.flatMap(({ load, drainedPerSecond }) =>
+      drainedPerSecond === undefined ? [] : [`After ${load}, deliver stored ${count(drainedPerSecond)} events/s.`],
+    ),
+  ].filter((note) => note !== '');
+  notes.push('others: processors that everything else on this machine took meanwhile (the kernel, neighbours).');
+  return ['Medians of the rounds', table(head, rows, 2), ...notes].join('\n');
+}
+
+export function ratiosText(all: readonly Ratio[]): string {
+  const rows = all.map(({ load, rate, acceptCpu, allCpu }) => [
+    load,
+    fixed(rate, 2),
+    fixed(acceptCpu, 2),
+    fixed(allCpu, 2),
+  ]);
+  return `Weir divided by the bare server (medians of the rounds' ratios)\n${table(['load', 'rate', 'CPU of accept', 'CPU of all'], rows)}`;
+}
+
+export function drainText({ eventsPerSecond, result, pending, ...drain }: DrainRun): string {
+  const cores = (name: string) => fixed((result.cpu.cpuSeconds[name] ?? Number.NaN) / result.cpu.seconds, 2);
+  const most = Math.max(...pending.map(({ events }) => events), drain.pendingAtEnd);
+  const errors = Object.entries(result.problems).map(([name, times]) => `! ${count(times)} × ${name}`);
+  if (result.unanswered > 0) errors.push(`! ${count(result.unanswered)} requests were not answered`);
+  return [
+    `Drain: batches at ${count(eventsPerSecond)} events/s for ${fixed(result.cpu.seconds, 1)} s`,
+    `  acknowledged      ${count(result.eventsPerSecond)} events/s; batch p50 ${fixed(result.latency.p50Ms, 1)} ms, p99 ${fixed(result.latency.p99Ms, 1)} ms from when it was due`,
+    `  not stored yet    at most ${count(most)} events, ${count(drain.pendingAtEnd)} at the end of the load`,
+    `  all stored        ${drain.secondsUntilStored === undefined ? 'not within the time that was waited' : `${fixed(drain.secondsUntilStored, 2)} s after the load`}`,
+    `  cores used        accept ${cores('accept')}, deliver ${cores('deliver')}, generator ${cores('generator')}; steal ${percent(result.cpu.stealFraction)}`,
+    ...errors.map((line) => `  ${line}`),
+  ].join('\n');
+}
+
+export function memoryText(title: string, byProcess: MemoryByProcess): string {
+  const all = Object.values(byProcess);
+  const rows = Object.entries(byProcess).map(([name, { rssBytes, pssBytes }]) => [name, mib(rssBytes), mib(pssBytes)]);
+  const sum = (read: (one: (typeof all)[number]) => number) => mib(all.reduce((total, one) => total + read(one), 0));
+  rows.push(['all', sum(({ rssBytes }) => rssBytes), sum(({ pssBytes }) => pssBytes)]);
+  return `${title}\n${table(['process', 'RSS MiB', 'PSS MiB'], rows)}`;
+}
+
+export function idleText({ afterStart, afterTenSeconds }: IdleRun): string {
+  return [
+    memoryText('Idle memory, right after the start', afterStart),
+    memoryText('Idle memory, 10 s later', afterTenSeconds),
+  ].join('\n\n');
+}
+
+export function socketsText(runs: readonly SocketsRun[]): string {
+  const rows = runs.map((one) => [
+    one.server,
+    count(one.sockets),
+    mib(one.rssBytesBefore),
+    mib(one.rssBytesWith),
+    count(one.bytesPerSocket),
+    count(one.lost),
+  ]);
+  return `Idle WebSockets\n${table(['server', 'sockets', 'RSS MiB before', 'with', 'bytes each', 'lost'], rows)}`;
+}
+
+export function profilesText(profiles: readonly Profile[]): string {
+  return profiles
+    .map(({ load, samples, eventsPerSecond, top }) => {
+      const rows = top.map(({ name, selfFraction }) => [name, percent(selfFraction)]);
+      const title = `Accept under ${load} (${count(eventsPerSecond)} events/s while profiled, ${count(samples)} samples)`;
+      return `${title}\n${table(['function', 'self'], rows)}`;
+    })
+    .join('\n\n');
+}

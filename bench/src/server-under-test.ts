@@ -1,0 +1,48 @@
+/** A server as the measurements see it, and the two small ones that the bench brings along. */
+import { join } from 'node:path';
+import type { Children } from './children.ts';
+import type { Pinning } from './pinning.ts';
+import type { NamedProcess } from './processes.ts';
+import type { Listening } from './servers/announce.ts';
+
+export const HOST = '127.0.0.1';
+
+export interface ServerUnderTest {
+  readonly name: 'weir' | 'bare' | 'fixed';
+  readonly host: string;
+  readonly port: number;
+  /** As they are now: a process that was restarted has another pid. */
+  processes(): NamedProcess[];
+  /** Events that are acknowledged but not stored yet. */
+  pendingEvents(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+const START_TIMEOUT_MS = 20_000;
+const STOP_TIMEOUT_MS = 5_000;
+
+export async function startSmallServer(
+  name: 'bare' | 'fixed',
+  children: Children,
+  pinning: Pinning,
+): Promise<ServerUnderTest> {
+  const listening = Promise.withResolvers<number>();
+  const child = children.spawn({
+    argv: [process.execPath, join(import.meta.dir, 'servers', `${name}.ts`)],
+    onMessage: (message) => listening.resolve((message as Listening).port),
+  });
+  const timer = setTimeout(() => listening.reject(new Error(`the ${name} server did not start`)), START_TIMEOUT_MS);
+  void child.exited.then((code) =>
+    listening.reject(new Error(`the ${name} server ended (${code}): ${child.lastWords()}`)),
+  );
+  const port = await listening.promise.finally(() => clearTimeout(timer));
+  pinning.place(name, child.pid);
+  return {
+    name,
+    host: HOST,
+    port,
+    processes: () => [{ name, pid: child.pid }],
+    pendingEvents: async () => 0,
+    stop: () => child.stop(STOP_TIMEOUT_MS),
+  };
+}

@@ -1,0 +1,71 @@
+/**
+ * The ceiling: a raw TCP server that looks for the end of each request and answers with fixed bytes. No server can be
+ * driven faster by this generator, so the rate reached here says how much room the generator has.
+ */
+import { clientFrameEnd } from '../ws-frames.ts';
+import { announce } from './announce.ts';
+
+const ACCEPTED = Buffer.from('HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}');
+const SWITCHING = Buffer.from('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n');
+const ACK = Buffer.concat([Buffer.from([0x81, 40]), Buffer.from('{"type":"event_ack","status":"received"}')]);
+const HEAD_END = Buffer.from('\r\n\r\n');
+const LENGTH = Buffer.from('Content-Length: ');
+
+interface Peer {
+  isWebSocket: boolean;
+  /** Bytes of the present request or frame that have not come. */
+  missing: number;
+  rest: Buffer;
+}
+
+function read(peer: Peer, chunk: Buffer): Buffer[] {
+  const replies: Buffer[] = [];
+  let bytes = peer.rest.length === 0 ? chunk : Buffer.concat([peer.rest, chunk]);
+  while (bytes.length > 0) {
+    if (peer.missing > 0) {
+      const taken = Math.min(peer.missing, bytes.length);
+      peer.missing -= taken;
+      bytes = bytes.subarray(taken);
+      if (peer.missing === 0) replies.push(peer.isWebSocket ? ACK : ACCEPTED);
+      continue;
+    }
+    if (peer.isWebSocket) {
+      const end = clientFrameEnd(bytes);
+      if (end === undefined) break;
+      peer.missing = end;
+      continue;
+    }
+    const headEnd = bytes.indexOf(HEAD_END);
+    if (headEnd < 0) break;
+    const length = bytes.indexOf(LENGTH);
+    if (length < 0 || length > headEnd) {
+      peer.isWebSocket = true;
+      replies.push(SWITCHING);
+      bytes = bytes.subarray(headEnd + HEAD_END.length);
+    } else {
+      const digitsEnd = bytes.indexOf(13, length);
+      peer.missing = headEnd + HEAD_END.length + Number(bytes.toString('latin1', length + LENGTH.length, digitsEnd));
+    }
+  }
+  peer.rest = Buffer.from(bytes);
+  return replies;
+}
+
+const listener = Bun.listen<Peer>({
+  hostname: '127.0.0.1',
+  port: 0,
+  socket: {
+    open(socket) {
+      socket.data = { isWebSocket: false, missing: 0, rest: Buffer.alloc(0) };
+      socket.setNoDelay(true);
+    },
+    data(socket, chunk) {
+      const replies = read(socket.data, chunk);
+      // Replies are small and their number is bounded by the requests in flight: the socket takes them whole.
+      if (replies.length === 1) socket.write(replies[0] as Buffer);
+      else if (replies.length > 1) socket.write(Buffer.concat(replies));
+    },
+  },
+});
+
+announce(listener.port);

@@ -1,0 +1,86 @@
+import { expect, test } from 'bun:test';
+import type { Run } from './rounds.ts';
+import { errorsOf, ratios, summarise } from './summary.ts';
+
+function run(server: 'weir' | 'bare', round: number, eventsPerSecond: number, cpuSeconds: number): Run {
+  const events = eventsPerSecond * 2;
+  const watched = server === 'weir' ? { accept: cpuSeconds, deliver: 0.1, supervisor: 0 } : { bare: cpuSeconds };
+  return {
+    load: 'single',
+    server,
+    round,
+    memory: {},
+    load1: 1,
+    result: {
+      eventsSent: events * 1.5,
+      events,
+      eventsPerSecond,
+      eventBytes: 330,
+      latency: { count: events, meanMs: 1, p50Ms: round, p99Ms: 10 * round, p999Ms: 20 * round, maxMs: 99 },
+      cpu: {
+        seconds: 2,
+        cpuSeconds: { ...watched, generator: 1 },
+        stealFraction: round / 100,
+        busyFraction: 0.5,
+        otherCores: 0,
+      },
+      unanswered: 0,
+      problems: {},
+    },
+    ...(server === 'weir' ? { drain: { pendingAtEnd: 0, secondsUntilStored: 0, deliverMicrosPerEvent: 8 } } : {}),
+  };
+}
+
+const RUNS = [
+  run('weir', 1, 20_000, 1),
+  run('bare', 1, 40_000, 1),
+  run('weir', 2, 30_000, 1.2),
+  run('bare', 2, 30_000, 0.6),
+  run('weir', 3, 24_000, 1.2),
+  run('bare', 3, 30_000, 0.9),
+];
+
+test('the median of each figure, with the range of the rates', () => {
+  const [weir, bare] = summarise(RUNS);
+  expect(weir).toMatchObject({
+    load: 'single',
+    server: 'weir',
+    eventsPerSecond: { median: 24_000, min: 20_000, max: 30_000 },
+    deliverMicrosPerEvent: 8,
+    p50Ms: 2,
+    p99Ms: 20,
+    p999Ms: 40,
+    generatorCores: 0.5,
+    stealFraction: 0.02,
+    errors: {},
+  });
+  expect(weir?.microsPerEvent['accept']).toBeCloseTo(25, 9);
+  expect(bare?.microsPerEvent['bare']).toBeCloseTo(12.5, 9);
+  expect(bare?.deliverMicrosPerEvent).toBeUndefined();
+});
+
+test('a ratio is made within a round, and the median taken of the ratios', () => {
+  const [ratio] = ratios(RUNS);
+  expect(ratio?.rate).toBeCloseTo(0.8, 9);
+  // 25 / 12.5, 20 / 10, 25 / 15
+  expect(ratio?.acceptCpu).toBeCloseTo(2, 9);
+  // (25 + 8) / 12.5, (20 + 8) / 10, (25 + 8) / 15
+  expect(ratio?.allCpu).toBeCloseTo(2.64, 9);
+});
+
+test('a process that was replaced while it was measured does not spoil the other rounds', () => {
+  const [first, ...others] = RUNS as [Run, ...Run[]];
+  const { accept: _gone, ...left } = first.result.cpu.cpuSeconds;
+  const replaced = { ...first, result: { ...first.result, cpu: { ...first.result.cpu, cpuSeconds: left } } };
+  const weir = summarise([...others, replaced]).find(({ server }) => server === 'weir');
+  expect(weir?.microsPerEvent['accept']).toBeCloseTo(22.5, 9);
+});
+
+test('wrong answers and unanswered requests add up over the rounds', () => {
+  const wrong = RUNS.map((one) => ({
+    ...one,
+    result: { ...one.result, unanswered: 1, problems: { 'status 503': 2 } },
+  }));
+  expect(errorsOf(wrong)).toEqual({ 'status 503': 12, unanswered: 6 });
+  expect(errorsOf(RUNS)).toEqual({});
+});

@@ -1,0 +1,137 @@
+/** The generator process against real servers: the bench's own, and ones that answer what they should not. */
+import { afterAll, expect, test } from 'bun:test';
+import { createChildren } from '../src/children.ts';
+import type { LoadJob } from '../src/job.ts';
+import { NO_PINNING } from '../src/pinning.ts';
+import { createRunGenerator } from '../src/run-generator.ts';
+import { startSmallServer } from '../src/server-under-test.ts';
+
+const children = createChildren();
+const runGenerator = createRunGenerator(children, NO_PINNING);
+afterAll(() => children.stopAll(5_000));
+
+function job(port: number, more: Partial<LoadJob>): LoadJob {
+  return {
+    kind: 'single',
+    host: '127.0.0.1',
+    port,
+    connections: 4,
+    eventsPerRequest: 1,
+    pace: { inFlight: 1 },
+    warmupSeconds: 0.05,
+    seconds: 0.2,
+    answerTimeoutSeconds: 10,
+    seed: 1,
+    titles: 'mixed',
+    watch: [],
+    ...more,
+  };
+}
+
+const CASES: readonly (readonly [string, Partial<LoadJob>])[] = [
+  ['single events', {}],
+  ['batches', { kind: 'batch', eventsPerRequest: 1_000 }],
+  ['frames', { kind: 'ws' }],
+  ['many frames in flight', { kind: 'ws', pace: { inFlight: 50 } }],
+  ['an open loop', { pace: { requestsPerSecond: 500 } }],
+];
+
+for (const name of ['bare', 'fixed'] as const) {
+  test.each(CASES)(`%s reach the ${name} server and are all answered`, async (_what, more) => {
+    const server = await startSmallServer(name, children, NO_PINNING);
+    const watch = server.processes();
+    const result = await runGenerator(job(server.port, { ...more, watch }));
+    await server.stop();
+    expect(result).toMatchObject({ problems: {}, unanswered: 0 });
+    expect(result.events).toBeGreaterThan(0);
+    expect(result.eventsSent).toBeGreaterThanOrEqual(result.events);
+    expect(result.latency.count * (more.eventsPerRequest ?? 1)).toBe(result.events);
+    expect(Object.keys(result.cpu.cpuSeconds).toSorted()).toEqual([name, 'generator'].toSorted());
+  });
+}
+
+test('an open loop sends what its rate asks for, no more and no less', async () => {
+  const server = await startSmallServer('bare', children, NO_PINNING);
+  const result = await runGenerator(
+    job(server.port, { pace: { requestsPerSecond: 400 }, warmupSeconds: 0.25, seconds: 0.5 }),
+  );
+  await server.stop();
+  expect(result.eventsSent).toBe(300);
+  expect(result.events).toBe(200);
+});
+
+test('no id is sent twice, over all connections and kinds of load', async () => {
+  const ids: string[] = [];
+  const server = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    async fetch(request) {
+      const body = (await request.json()) as { eventId?: string; events?: { eventId: string }[] };
+      ids.push(...(body.events ?? [body as { eventId: string }]).map(({ eventId }) => eventId));
+      return Response.json({}, { status: 202 });
+    },
+  });
+  const port = server.port as number;
+  const batches = { kind: 'batch', eventsPerRequest: 100 } as const;
+  const results = [
+    await runGenerator(job(port, {})),
+    await runGenerator(job(port, batches)),
+    await runGenerator(job(port, {})),
+  ];
+  await server.stop(true);
+  expect(ids.length).toBe(results.reduce((sum, { eventsSent }) => sum + eventsSent, 0));
+  expect(new Set(ids).size).toBe(ids.length);
+});
+
+test('any answer but 202 is counted as what it is', async () => {
+  let served = 0;
+  const server = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    fetch: () =>
+      ++served % 2 === 0
+        ? Response.json({ error: 'overloaded', message: 'Later.', requestId: crypto.randomUUID() }, { status: 503 })
+        : new Response('{}', { status: 202 }),
+  });
+  const { problems } = await runGenerator(job(server.port as number, {}));
+  await server.stop(true);
+  expect(Object.keys(problems)).toEqual(['status 503 overloaded: Later.']);
+});
+
+test('a connection that is lost, and what it still owed, are reported', async () => {
+  let served = 0;
+  const server = Bun.listen({
+    hostname: '127.0.0.1',
+    port: 0,
+    socket: {
+      data(socket) {
+        if (++served < 50) socket.write('HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n');
+        else if (served === 50) socket.terminate();
+        else socket.write('HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n');
+      },
+    },
+  });
+  const { problems, unanswered } = await runGenerator(job(server.port, { connections: 2, answerTimeoutSeconds: 0.2 }));
+  server.stop(true);
+  expect(Object.values(problems)).toEqual([1]);
+  expect(unanswered).toBe(1);
+});
+
+test('an event_error instead of an ack is a problem, and so is a refused handshake', async () => {
+  const server = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    fetch: (request, self) => (self.upgrade(request) ? undefined : new Response('no', { status: 400 })),
+    websocket: {
+      message: (socket) =>
+        void socket.send('{"type":"event_error","eventId":"x","code":"journal_full","message":"Later."}'),
+    },
+  });
+  const { problems } = await runGenerator(job(server.port as number, { kind: 'ws' }));
+  expect(Object.keys(problems)).toEqual(['frame 1 journal_full: Later.']);
+  await server.stop(true);
+  const refusing = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: () => new Response('no', { status: 403 }) });
+  const refused = runGenerator(job(refusing.port as number, { kind: 'ws' }));
+  expect(await refused.catch(String)).toContain('the WebSocket handshake was answered 403');
+  await refusing.stop(true);
+});
