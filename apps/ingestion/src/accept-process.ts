@@ -21,13 +21,17 @@ export async function runAccept(settingsFile: string): Promise<void> {
 
   try {
     const lock = await acquireLock(journalLock(config, WORKER), { waitMs: LOCK_WAIT_MS, label: 'The journal' });
-    const { journal, link, gate, stream, server } = buildAccept(config, WORKER, logger, (error) => {
+    const { journal, link, gate, stored, stream, server } = buildAccept(config, WORKER, logger, (error) => {
       logger.fatal(
         { err: error },
         'The journal could not be written: the process ends, and recovery decides what stands on the disk',
       );
       setTimeout(() => process.exit(1), LAST_WORDS_MS);
     });
+    function closeGate(): Promise<void> {
+      stored.close();
+      return gate.close();
+    }
     /** Listeners stop first; then the WebSockets go, since the server's own end waits for them. */
     async function stopServing(): Promise<void> {
       const stopped = server.stop();
@@ -40,7 +44,7 @@ export async function runAccept(settingsFile: string): Promise<void> {
       { name: 'link', stop: () => link.close() },
       { name: 'journal', stopTimeoutMs, stop: async () => void (await journal.close()) },
       { name: 'server', stopTimeoutMs, start: async () => void (await server.listen()), stop: stopServing },
-      { name: 'gate', stopTimeoutMs, stop: () => gate.close() },
+      { name: 'gate', stopTimeoutMs, stop: closeGate },
     ]);
     await lifecycle.start();
     supervisor.ready();

@@ -1,15 +1,18 @@
 import { afterEach, expect, test } from 'bun:test';
 import { type Journal, type JournalOptions, listJournals, openJournal, openJournalReader } from '@libs/journal';
 import { createVolatileDisk, type VolatileDisk } from '@libs/journal/testing';
-import { createEventModel, DEFAULT_EVENT_LIMITS } from '@libs/models';
+import { createEventModel, DEFAULT_EVENT_LIMITS, type EventModel } from '@libs/models';
 import type { Accept, Outcome } from '@libs/pipeline';
 import { createAccept } from './accept.ts';
 import { createStoredProgress } from './stored-watch.ts';
 
+const MODEL = createEventModel({ limits: DEFAULT_EVENT_LIMITS });
 const open: Journal[] = [];
 afterEach(async () => {
   for (const journal of open.splice(0)) await journal.close().catch(() => false);
 });
+
+const LIMITS = { segmentBytes: 1 << 20, bytesMax: 1 << 24, diskReserveBytes: 0, windowMs: 3_600_000, idsMax: 1_000_000 };
 
 interface Service {
   readonly accept: Accept;
@@ -19,25 +22,34 @@ interface Service {
   flushes: number;
 }
 
-function start(options: Partial<JournalOptions> & { ackTimeoutMs?: number } = {}): Service {
+interface StartOptions extends Partial<JournalOptions> {
+  readonly ackTimeoutMs?: number;
+  readonly model?: EventModel;
+}
+
+function newDisk(): VolatileDisk {
   const disk = createVolatileDisk();
   disk.makeFolder('/data');
+  return disk;
+}
+
+function start({ ackTimeoutMs = 60_000, model = MODEL, ...options }: StartOptions = {}): Service {
+  const disk = newDisk();
   const journal = openJournal({
     disk,
     dataFolder: '/data',
     worker: 0,
     workers: 1,
-    limits: { segmentBytes: 1 << 20, bytesMax: 1 << 24, diskReserveBytes: 0, windowMs: 3_600_000, idsMax: 1_000_000 },
+    limits: LIMITS,
     log: () => undefined,
     onDurable: () => undefined,
     onFailed: () => undefined,
     ...options,
   });
   open.push(journal);
-  const model = createEventModel({ limits: DEFAULT_EVENT_LIMITS });
   const service: Service = { journal, disk, flushes: 0 } as never;
   const stored = createStoredProgress({
-    timeoutMs: options.ackTimeoutMs ?? 60_000,
+    timeoutMs: ackTimeoutMs,
     monotonicMs: () => performance.now(),
     onWait: () => {
       service.flushes += 1;
@@ -160,7 +172,7 @@ test('ack=stored waits for the store and says so; at the time limit the level is
 
 test('a full journal answers retry and loses nothing; it goes on by itself once there is room', async () => {
   const service = start({
-    limits: { segmentBytes: 1 << 20, bytesMax: 3 << 20, diskReserveBytes: 0, windowMs: 3_600_000, idsMax: 1_000_000 },
+    limits: { ...LIMITS, bytesMax: 3 << 20 },
   });
   const accepted: string[] = [];
   let full: Outcome | undefined;
@@ -207,4 +219,133 @@ test('events of one caller get rising sequence numbers in the order they came', 
     Array.from({ length: 200 }, (_, at) => at + 1),
   );
   expect(service.journal.state().commits).toBeLessThan(50);
+});
+
+test('a batch larger than a segment is cut into pieces; what finds no room is told to come back, and gets in then', async () => {
+  const failures: Error[] = [];
+  const service = start({ onFailed: (error) => failures.push(error) });
+  while (service.journal.state().segments < 2) await Bun.sleep(1);
+  const batch = Array.from({ length: 1_000 }, (_, at) => event(`e${at}`, { data: { text: `${at}-`.repeat(300) } }));
+  const seen = new Set<string>();
+  let left = batch;
+  for (let round = 0; left.length > 0; round++) {
+    expect(round).toBeLessThan(1_000);
+    const outcomes = await service.accept(left, { ack: 'journal' });
+    for (const { kind } of outcomes) seen.add(kind);
+    left = left.filter((_, at) => outcomes[at]?.kind === 'retry');
+    await Bun.sleep(1);
+  }
+  expect([...seen].sort()).toEqual(['accepted', 'retry']);
+  expect(failures).toEqual([]);
+  expect(service.journal.durableSeq()).toBe(1_000);
+});
+
+test('a batch of a sixth of a segment finds room at once in a journal that has nothing to do', async () => {
+  const service = start({ limits: { ...LIMITS, segmentBytes: 4 << 20 } });
+  while (service.journal.state().segments < 2) await Bun.sleep(1);
+  const batch = Array.from({ length: 1_000 }, (_, at) => event(`e${at}`, { data: { text: 'x'.repeat(500) } }));
+  for (let round = 0; round < 3; round++) {
+    const outcomes = await service.accept(
+      batch.map((one) => ({ ...one, storeId: `store-${round}` })),
+      { ack: 'journal' },
+    );
+    expect(new Set(kinds(outcomes))).toEqual(new Set(['accepted']));
+  }
+});
+
+test('when a later piece of a batch fails, what stands in an earlier one is accepted all the same', async () => {
+  const disk = newDisk();
+  let syncs = Number.POSITIVE_INFINITY;
+  const service = start({
+    disk: {
+      ...disk,
+      sync(fd) {
+        if (--syncs < 0) throw Object.assign(new Error('EIO: sync'), { code: 'EIO' });
+        disk.sync(fd);
+      },
+    },
+  });
+  while (service.journal.state().segments < 2) await Bun.sleep(1);
+  syncs = 1;
+  const batch = Array.from({ length: 100 }, (_, at) => event(`e${at}`, { data: { text: 'x'.repeat(1_000) } }));
+  const outcomes = await service.accept([...batch, event('e0'), event('e99')], { ack: 'journal' });
+  const durable = service.journal.durableSeq();
+  expect(durable).toBeGreaterThan(10);
+  expect(durable).toBeLessThan(90);
+  expect(kinds(outcomes)).toEqual([
+    ...Array.from({ length: 100 }, (_, at) => (at < durable ? 'accepted' : 'retry')),
+    'duplicate',
+    'retry',
+  ]);
+});
+
+test('a bug in one record costs nobody else: the rows in front of it are appended, and the next batch is taken', async () => {
+  const broken: EventModel = {
+    ...MODEL,
+    check(value, origin) {
+      if ((value as { eventId?: string }).eventId === 'bug') throw new Error('a bug');
+      return MODEL.check(value, origin);
+    },
+  };
+  const service = start({ model: broken });
+  expect(service.accept([event('a'), event('bug'), event('b')], { ack: 'journal' })).rejects.toThrow('a bug');
+  expect(kinds(await service.accept([event('a'), event('b')], { ack: 'journal' }))).toEqual(['duplicate', 'accepted']);
+  expect(rows(service).map((row) => row['eventId'])).toEqual(['a', 'b']);
+});
+
+test('atomic: a batch of duplicates needs no room; one that no frame can hold is told so also while there is none', async () => {
+  const full = start({ limits: { ...LIMITS, diskReserveBytes: 1 } });
+  const batch = [event('a'), event('b')];
+  await full.accept(batch, { ack: 'journal' });
+  full.disk.setFreeBytes(0);
+  while (full.journal.noRoom(1, 1) === undefined) await Bun.sleep(5);
+  expect(kinds(await full.accept(batch, { ack: 'journal', atomic: true }))).toEqual(['duplicate', 'duplicate']);
+  expect(await full.accept([event('a'), event('c')], { ack: 'journal', atomic: true })).toMatchObject([
+    { kind: 'retry', code: 'journal_full' },
+    { kind: 'retry', code: 'journal_full' },
+  ]);
+  const large = Array.from({ length: 8 }, (_, at) => event(`l${at}`, { data: { text: 'x'.repeat(40_000) } }));
+  expect(new Set(await full.accept(large, { ack: 'journal', atomic: true }))).toEqual(
+    new Set([expect.objectContaining({ kind: 'rejected', code: 'batch_too_large' })]),
+  );
+});
+
+test('nothing in, nothing out; and after the end everything new is told to come back', async () => {
+  const service = start();
+  expect(await service.accept([], { ack: 'stored' })).toEqual([]);
+  expect(await service.accept([], { ack: 'journal', atomic: true })).toEqual([]);
+  await service.accept([event('a')], { ack: 'journal' });
+  await service.journal.close();
+  for (const atomic of [false, true]) {
+    const outcomes = await service.accept([event('b'), event('c')], { ack: 'journal', atomic });
+    expect(outcomes).toMatchObject([
+      { kind: 'retry', code: 'shutting_down' },
+      { kind: 'retry', code: 'shutting_down' },
+    ]);
+  }
+  expect(kinds(await service.accept([event('a')], { ack: 'journal' }))).toEqual(['duplicate']);
+});
+
+test('ack=stored: a duplicate of what is durable has the level journal at once, of what is in flight the level reached', async () => {
+  const service = start();
+  await service.accept([event('a')], { ack: 'journal' });
+  expect(await service.accept([event('a')], { ack: 'stored' })).toEqual([{ kind: 'duplicate', level: 'journal' }]);
+  expect(service.stored.waiting()).toBe(0);
+  const waiting = service.accept([event('b'), event('b')], { ack: 'stored' });
+  while (service.stored.waiting() === 0) await Bun.sleep(1);
+  service.stored.advance(2);
+  expect(await waiting).toMatchObject([
+    { kind: 'accepted', level: 'stored', seq: 2 },
+    { kind: 'duplicate', level: 'stored', position: { seq: 2 } },
+  ]);
+});
+
+test('ack=stored: who goes away stops waiting and keeps the level that was reached', async () => {
+  const service = start();
+  const gone = new AbortController();
+  const waiting = service.accept([event('a')], { ack: 'stored', signal: gone.signal });
+  while (service.stored.waiting() === 0) await Bun.sleep(1);
+  gone.abort();
+  expect(await waiting).toMatchObject([{ kind: 'accepted', level: 'journal' }]);
+  expect(service.stored.waiting()).toBe(0);
 });

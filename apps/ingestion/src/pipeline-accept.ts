@@ -47,5 +47,5 @@ export function buildAccept(config: Config, worker: number, logger: Logger, onJo
     stream,
     logger,
   });
-  return { journal, link, gate, stream, server };
+  return { journal, link, gate, stored, stream, server };
 }

@@ -8,6 +8,8 @@ export interface StoredProgress extends StoredWatch {
   onAdvance(listener: (seq: number) => void): () => void;
   /** Callers that wait now. */
   waiting(): number;
+  /** Nobody waits any longer: the end must not take as long as the most patient caller. */
+  close(): void;
 }
 
 interface Waiter {
@@ -27,6 +29,7 @@ export function createStoredProgress(options: {
   const waiters = new Set<Waiter>();
   const listeners = new Set<(seq: number) => void>();
   let storedSeq = 0;
+  let closed = false;
   let sweep: ReturnType<typeof setInterval> | undefined;
 
   function finish(waiter: Waiter, reached: boolean): void {
@@ -44,7 +47,7 @@ export function createStoredProgress(options: {
 
   function reached(seq: number, signal: AbortSignal | undefined): Promise<boolean> {
     if (seq <= storedSeq) return Promise.resolve(true);
-    if (signal?.aborted === true) return Promise.resolve(false);
+    if (closed || signal?.aborted === true) return Promise.resolve(false);
     return new Promise((resolve) => {
       const waiter: Waiter = { seq, deadlineMs: options.monotonicMs() + options.timeoutMs, resolve };
       waiters.add(waiter);
@@ -70,5 +73,9 @@ export function createStoredProgress(options: {
       return () => listeners.delete(listener);
     },
     waiting: () => waiters.size,
+    close() {
+      closed = true;
+      for (const waiter of waiters) finish(waiter, false);
+    },
   };
 }

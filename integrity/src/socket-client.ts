@@ -1,0 +1,52 @@
+/** A WebSocket on `/events/stream` in the hands of a test: what is sent and heard, message by message. */
+import type { SentEvent } from './events.ts';
+import { until } from './until.ts';
+
+export interface Message extends Readonly<Record<string, unknown>> {
+  readonly type: string;
+}
+
+export interface SocketClient {
+  readonly messages: readonly Message[];
+  send(event: SentEvent): void;
+  heartbeat(): void;
+  /** Waits for so many messages of a type. */
+  heard(type: string, count?: number): Promise<readonly Message[]>;
+  /** Waits for the end; resolves to the close code. */
+  closed(): Promise<number>;
+  close(): void;
+}
+
+/** Resolves once the service has said hello. */
+export async function connectSocket(url: string): Promise<SocketClient> {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/events/stream`);
+  const messages: Message[] = [];
+  let code: number | undefined;
+  socket.onmessage = ({ data }) => messages.push(JSON.parse(String(data)));
+  socket.onclose = (event) => {
+    code = event.code;
+  };
+  const ofType = (type: string): Message[] => messages.filter((message) => message.type === type);
+
+  async function heard(type: string, count = 1): Promise<readonly Message[]> {
+    await until(
+      () => ofType(type).length >= count || code !== undefined,
+      () => `${count} × ${type}, after ${JSON.stringify(messages)}`,
+    );
+    if (ofType(type).length < count) throw new Error(`closed with ${code} before ${count} × ${type}`);
+    return ofType(type);
+  }
+
+  await heard('hello');
+  return {
+    messages,
+    send: (event) => socket.send(`{"type":"cart_event","payload":${event.text}}`),
+    heartbeat: () => socket.send('{"type":"heartbeat"}'),
+    heard,
+    async closed() {
+      await until(() => code !== undefined, 'the WebSocket is closed');
+      return code as number;
+    },
+    close: () => socket.close(),
+  };
+}

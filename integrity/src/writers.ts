@@ -1,0 +1,47 @@
+/** Several clients at once: what every run under load is made of. */
+import type { Ledger } from './ledger.ts';
+import type { Seeded } from './seeded.ts';
+import { createSeeded } from './seeded.ts';
+import { startHttpWriter, type WriterOptions } from './writer-http.ts';
+import { startSocketWriter } from './writer-socket.ts';
+
+export interface Writers {
+  /** Events that were answered for good so far. */
+  acks(): number;
+  /** Codes with which the service closed WebSockets. */
+  closeCodes(): readonly number[];
+  /** No new events; resolves once everything that was sent has its answer. */
+  finish(): Promise<void>;
+}
+
+const HTTP_WRITERS = 3;
+const SOCKET_WRITERS = 2;
+const PAUSE_MS_MAX = 15;
+
+/** About 1,500 events a second from this process. They go on while the service is away. */
+export function startWriters(
+  url: string,
+  ledger: Ledger,
+  random: Seeded,
+  options: Pick<WriterOptions, 'givesUp'> = {},
+): Writers {
+  let acks = 0;
+  const common = (name: string): WriterOptions => ({
+    ...options,
+    url,
+    ledger,
+    name,
+    random: createSeeded(random.integer(0, 2 ** 31)),
+    pauseMsMax: PAUSE_MS_MAX,
+    onAck: () => {
+      acks += 1;
+    },
+  });
+  const posting = Array.from({ length: HTTP_WRITERS }, (_, n) => startHttpWriter(common(`http${n + 1}`)));
+  const streaming = Array.from({ length: SOCKET_WRITERS }, (_, n) => startSocketWriter(common(`ws${n + 1}`)));
+  return {
+    acks: () => acks,
+    closeCodes: () => streaming.flatMap((writer) => writer.closeCodes()),
+    finish: async () => void (await Promise.all([...posting, ...streaming].map((writer) => writer.finish()))),
+  };
+}
