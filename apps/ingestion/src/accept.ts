@@ -20,8 +20,12 @@ export interface AcceptDeps {
 
 /** Rows of one batch go to the journal in pieces of about this many UTF-16 units, so that no frame grows huge. */
 const PIECE_LENGTH = 1 << 20;
+/** Three bytes of UTF-8 for each UTF-16 unit at most, and ids of 16 bytes for rows of more than 100. */
+const PIECE_BYTES_PER_UNIT = 4;
 /** What the journal adds to a row: `,"receivedAt":"…","journal":"…","seq":…}` and a line feed. */
 const TAIL_LENGTH = 120;
+/** What the journal keeps of each id, in the same frame. */
+const ID_BYTES = 16;
 
 /** A source's origin with the time added. Its fields may cost something to find out, so they are only passed on. */
 class Arrival implements EventOrigin {
@@ -43,12 +47,17 @@ class Arrival implements EventOrigin {
 }
 
 type Good = Extract<Checked, { ok: true }>;
+interface Piece {
+  text: string;
+  count: number;
+}
 type Open = { readonly at: number; readonly seq: number; readonly isNew: boolean };
 
 export function createAccept(deps: AcceptDeps): Accept {
   const { model, journal, wallMs } = deps;
   const hash: IdHash = new Uint32Array(4);
   const tailOf = createTail(journal.id);
+  const pieceLength = Math.min(PIECE_LENGTH, Math.floor(journal.frameBytesMax / PIECE_BYTES_PER_UNIT));
 
   async function accept(records: readonly unknown[], options: AcceptOptions): Promise<Outcome[]> {
     const nowMs = wallMs();
@@ -66,42 +75,48 @@ export function createAccept(deps: AcceptDeps): Accept {
     const origin = new Arrival(options.origin, nowMs);
     const tail = tailOf(nowMs);
     const open: Open[] = [];
-    let text = '';
-    let count = 0;
-    for (let at = 0; at < records.length; at++) {
-      const checked = model.check(records[at], origin);
-      if (!checked.ok) {
-        outcomes[at] = rejected(checked);
-        continue;
+    const piece = { text: '', count: 0 };
+    try {
+      for (let at = 0; at < records.length; at++) {
+        const checked = model.check(records[at], origin);
+        if (!checked.ok) {
+          outcomes[at] = rejected(checked);
+          continue;
+        }
+        journal.hash(checked.key, hash);
+        const first = journal.find(hash);
+        if (first !== 0) {
+          if (first <= journal.durableSeq()) outcomes[at] = DURABLE_DUPLICATE;
+          else open.push({ at, seq: first, isNew: false });
+          continue;
+        }
+        if (journal.wasSeen(hash)) {
+          outcomes[at] = DURABLE_DUPLICATE;
+          continue;
+        }
+        const length = checked.row.length + TAIL_LENGTH;
+        if (piece.text.length + length > pieceLength) flush(piece);
+        const noRoom = journal.noRoom(piece.text.length + length, piece.count + 1);
+        if (noRoom !== undefined) {
+          outcomes[at] = { kind: 'retry', ...noRoom };
+          continue;
+        }
+        const seq = journal.claim(hash);
+        piece.text += `${checked.row + tail + seq}}\n`;
+        piece.count += 1;
+        open.push({ at, seq, isNew: true });
       }
-      journal.hash(checked.key, hash);
-      const first = journal.find(hash);
-      if (first !== 0) {
-        if (first <= journal.durableSeq()) outcomes[at] = DURABLE_DUPLICATE;
-        else open.push({ at, seq: first, isNew: false });
-        continue;
-      }
-      if (journal.wasSeen(hash)) {
-        outcomes[at] = DURABLE_DUPLICATE;
-        continue;
-      }
-      const noRoom = journal.noRoom(text.length + checked.row.length + TAIL_LENGTH, count + 1);
-      if (noRoom !== undefined) {
-        outcomes[at] = { kind: 'retry', ...noRoom };
-        continue;
-      }
-      const seq = journal.claim(hash);
-      text += `${checked.row + tail + seq}}\n`;
-      count += 1;
-      open.push({ at, seq, isNew: true });
-      if (text.length >= PIECE_LENGTH) {
-        journal.append(text, count);
-        text = '';
-        count = 0;
-      }
+    } finally {
+      // Also when a bug of ours ends the loop: an id that was claimed without its row would stop every later append.
+      flush(piece);
     }
-    if (count > 0) journal.append(text, count);
     return open;
+  }
+
+  function flush(piece: Piece): void {
+    if (piece.count > 0) journal.append(piece.text, piece.count);
+    piece.text = '';
+    piece.count = 0;
   }
 
   /** All or nothing: every record is checked before the first is claimed, and the new ones stand in one frame. */
@@ -114,11 +129,12 @@ export function createAccept(deps: AcceptDeps): Accept {
       else outcomes[at] = rejected(checked);
     }
     if (good.length < records.length) return refuseRest(outcomes, NOT_STORED);
-    const length = good.reduce((sum, one) => sum + one.row.length + TAIL_LENGTH, 0);
-    const noRoom = journal.noRoom(length, good.length);
+    const added = good.filter(isNew);
+    const length = added.reduce((sum, one) => sum + one.row.length + TAIL_LENGTH, 0);
+    const bytes = byteLength(added);
+    if (bytes + added.length * ID_BYTES > journal.frameBytesMax) return refuseRest(outcomes, TOO_LARGE);
+    const noRoom = added.length > 0 ? journal.noRoom(length, added.length, bytes) : undefined;
     if (noRoom !== undefined) return refuseRest(outcomes, { kind: 'retry', ...noRoom });
-    if (length * 3 > journal.frameBytesMax && byteLength(good) > journal.frameBytesMax)
-      return refuseRest(outcomes, TOO_LARGE);
 
     const tail = tailOf(nowMs);
     const open: Open[] = [];
@@ -127,7 +143,7 @@ export function createAccept(deps: AcceptDeps): Accept {
     for (const [at, { key, row }] of good.entries()) {
       journal.hash(key, hash);
       const first = journal.find(hash);
-      if ((first !== 0 && first <= journal.durableSeq()) || journal.wasSeen(hash)) outcomes[at] = DURABLE_DUPLICATE;
+      if (first === 0 ? journal.wasSeen(hash) : first <= journal.durableSeq()) outcomes[at] = DURABLE_DUPLICATE;
       else if (first !== 0) open.push({ at, seq: first, isNew: false });
       else {
         const seq = journal.claim(hash);
@@ -138,6 +154,11 @@ export function createAccept(deps: AcceptDeps): Accept {
     }
     if (count > 0) journal.append(text, count);
     return open;
+  }
+
+  function isNew({ key }: Good): boolean {
+    journal.hash(key, hash);
+    return journal.find(hash) === 0 && !journal.wasSeen(hash);
   }
 
   async function settle(open: readonly Open[], options: AcceptOptions, outcomes: Outcome[]): Promise<void> {
