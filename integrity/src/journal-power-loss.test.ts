@@ -1,12 +1,12 @@
-/** Power cuts: acknowledged events survive them, and no cursor runs ahead of the journal. */
+/** Power cuts and dying processes: acknowledged events and their ids survive, and no cursor runs ahead of the journal. */
 import { expect, test } from 'bun:test';
 import { liveOn } from './journal-life.ts';
 import { createSeeded } from './seeded.ts';
 
 const SEED = Number(process.env['INTEGRITY_SEED'] ?? Date.now() % 1_000_000);
-const ROUNDS = 12;
+const ROUNDS = 40;
 
-test('what was acknowledged survives power cuts, byte for byte, and no cursor runs ahead', async () => {
+test('what was acknowledged survives power cuts and crashes, byte for byte, its id is known, and no cursor runs ahead', async () => {
   let acknowledged = 0;
   let recycled = false;
   for (let round = 0; round < ROUNDS; round++) {

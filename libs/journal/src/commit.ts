@@ -4,7 +4,7 @@
  */
 import type { DedupeIndex } from './dedupe-index.ts';
 import type { Disk } from './disk.ts';
-import { FRAME_HEADER_BYTES, frameBytes, padTo8, sealFrame } from './format.ts';
+import { FRAME_HEADER_BYTES, frameBytes, ID_BYTES, padTo8, sealFrame } from './format.ts';
 import type { Segments } from './segments.ts';
 
 /** Resolves to true when the frame is durable, to false when it never will be known to be. */
@@ -16,6 +16,8 @@ interface Frame {
   readonly durable: PromiseWithResolvers<boolean>;
   text: string;
   count: number;
+  /** The frame can take no more on disk. */
+  bytesMax: number;
 }
 
 export interface Committer {
@@ -26,7 +28,7 @@ export interface Committer {
   /** The time that a row joining now gets: that of the open frame, or a new one's. */
   frameTimeMs(): number;
   durableSeq(): number;
-  /** Upper bound in bytes of what waits to be written. */
+  /** Upper bound in bytes of the frames that are not written yet. */
   waitingBytes(): number;
   /** Resolves once everything that has joined so far is durable or has failed. */
   drained(): Durable;
@@ -39,7 +41,7 @@ export interface CommitDeps {
   readonly index: DedupeIndex;
   readonly nowMs: () => number;
   readonly monotonicMs: () => number;
-  /** A frame is closed when its upper bound in bytes would pass this. */
+  /** A frame takes no more rows when its upper bound in bytes would pass this. */
   readonly frameBytesMax: number;
   readonly onDurable: (seq: number) => void;
   /** Called once: the disk refused a write or a sync, and nobody may be told that anything more is durable. */
@@ -48,6 +50,10 @@ export interface CommitDeps {
 
 /** One UTF-16 unit is at most three bytes of UTF-8. */
 const UTF8_BYTES_MAX = 3;
+/** Longer texts are measured: bounds of three times the truth would fill what may wait. Shorter ones are not worth it. */
+const MEASURED_LENGTH = 32 * 1024;
+/** Header and padding. */
+const FRAME_BYTES_MIN = FRAME_HEADER_BYTES + 8;
 /** Recent syncs under this many ms: they stay on the event loop. Above, they go to the thread pool. */
 const INLINE_SYNC_MS = 1;
 /** A single sync longer than this moves to the pool at once. */
@@ -55,8 +61,9 @@ const STALL_MS = 10;
 /** So many fast syncs in a row bring them back. */
 const FAST_SYNCS = 256;
 
-export const frameUpperBytes = (textLength: number, count: number): number =>
-  frameBytes(textLength * UTF8_BYTES_MAX, count);
+/** Upper bound in bytes of a frame with rows of so many UTF-16 units, or of so many bytes where that is known. */
+export const frameBytesBound = (textLength: number, count: number, textBytes = textLength * UTF8_BYTES_MAX): number =>
+  FRAME_BYTES_MIN + textBytes + count * ID_BYTES;
 
 export function createCommitter(deps: CommitDeps, start: { nextFrame: number; durableSeq: number }): Committer {
   const { disk, segments, index } = deps;
@@ -75,19 +82,23 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
   let commits = 0;
 
   function open(firstSeq: number, timeMs: number): Frame {
-    const frame: Frame = { firstSeq, timeMs, durable: Promise.withResolvers<boolean>(), text: '', count: 0 };
+    const durable = Promise.withResolvers<boolean>();
+    const frame: Frame = { firstSeq, timeMs, durable, text: '', count: 0, bytesMax: FRAME_BYTES_MIN };
     waiting.push(frame);
+    waitingBytes += FRAME_BYTES_MIN;
     return frame;
   }
 
   function join(text: string, count: number, firstSeq: number, timeMs: number): Durable {
+    const textBytes = text.length > MEASURED_LENGTH ? Buffer.byteLength(text) : text.length * UTF8_BYTES_MAX;
+    const bytesMax = textBytes + count * ID_BYTES;
     const last = waiting.at(-1);
-    const fits =
-      last !== undefined && frameUpperBytes(last.text.length + text.length, last.count + count) <= deps.frameBytesMax;
+    const fits = last !== undefined && last.bytesMax + bytesMax <= deps.frameBytesMax;
     const frame = fits ? last : open(firstSeq, timeMs);
     frame.text += text;
     frame.count += count;
-    waitingBytes += frameUpperBytes(text.length, count);
+    frame.bytesMax += bytesMax;
+    waitingBytes += bytesMax;
     if (failed) frame.durable.resolve(false);
     else schedule();
     return frame.durable.promise;
@@ -104,7 +115,6 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
     scheduled = false;
     while (waiting.length > 0 && busy === undefined && !failed) {
       const frame = waiting.shift() as Frame;
-      waitingBytes = waiting.length === 0 ? 0 : waitingBytes - frameUpperBytes(frame.text.length, frame.count);
       try {
         commitFrame(frame);
       } catch (error) {
@@ -142,9 +152,8 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
 
   /** Puts payload and ids in place; returns the payload's length. The header waits for the segment to be known. */
   function encode(frame: Frame): number {
-    const upper = frameUpperBytes(frame.text.length, frame.count);
-    const needed = upper <= deps.frameBytesMax ? upper : frameBytes(Buffer.byteLength(frame.text), frame.count);
-    if (needed > buffer.byteLength) buffer = Buffer.allocUnsafe(Math.max(needed, buffer.byteLength * 2));
+    if (frame.bytesMax > buffer.byteLength)
+      buffer = Buffer.allocUnsafe(Math.max(frame.bytesMax, buffer.byteLength * 2));
     const payloadBytes = buffer.write(frame.text, FRAME_HEADER_BYTES, 'utf8');
     const idsStart = FRAME_HEADER_BYTES + padTo8(payloadBytes);
     buffer.fill(0, FRAME_HEADER_BYTES + payloadBytes, idsStart);
@@ -159,6 +168,7 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
     sealFrame(bytes, { count, salt: active.header.salt, number: nextFrame, firstSeq, timeMs, payloadBytes });
     disk.write(active.fd, bytes, active.offset);
     active.offset += bytes.byteLength;
+    waitingBytes -= frame.bytesMax;
     nextFrame += 1;
     sync(frame, active.fd);
   }

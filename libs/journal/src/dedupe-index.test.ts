@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test';
-import { createDedupeIndex, createIdHasher, type IdHash } from './dedupe-index.ts';
+import { capacityAfter, createDedupeIndex, createIdHasher, type IdHash } from './dedupe-index.ts';
 
 const hash = createIdHasher(Uint8Array.from({ length: 32 }, (_, at) => at + 1));
 
@@ -33,8 +33,8 @@ test('agrees with a plain map while ids come, expire and come again', () => {
     const found = index.find(idOf(key));
     const known = plain.get(key);
     if (known !== undefined && timeMs - known.timeMs <= windowMs) expect(found).toBe(known.seq);
-    // A generation is a 64th of the window: an id may outlive the window by that much.
-    else if (known === undefined || timeMs - known.timeMs > windowMs + windowMs / 64 + 5) expect(found).toBe(0);
+    // A generation is a 128th of the window: an id may outlive the window by that much.
+    else if (known === undefined || timeMs - known.timeMs > windowMs + windowMs / 128 + 5) expect(found).toBe(0);
     if (found !== 0) continue;
     index.add(idOf(key), seq, timeMs);
     plain.set(key, { seq, timeMs });
@@ -84,4 +84,46 @@ test('the two halves of a hash come from two seeds, and another secret gives ano
   const other = new Uint32Array(4);
   createIdHasher(new Uint8Array(32).fill(4))('store\0event', other);
   expect([...other]).not.toEqual([...idOf('store\0event')]);
+});
+
+test('a table is moved before the next one is full, however few of a large one are alive', () => {
+  for (const capacity of [4_096, 10_000, 1_000_000, 40_000_000])
+    for (const live of [0, 1, 1_000, Math.floor(capacity / 10), Math.floor(capacity * 0.75)]) {
+      const next = capacityAfter(capacity, live);
+      // Inserts until the next rebuild, at 16 slots moved by each.
+      expect((next * 0.75 - live) * 16).toBeGreaterThanOrEqual(capacity);
+      // And no larger than memory allows: a table shrinks at each step.
+      if (live < capacity / 100 && capacity > 10_000) expect(next).toBeLessThan(capacity / 5);
+      expect(next).toBeLessThanOrEqual(Math.max(4_096, capacity * 1.6));
+    }
+});
+
+test('finds everything that is alive while a large table shrinks', () => {
+  const index = createDedupeIndex({ windowMs: 1_000, idsMax: 10_000_000 }, 1);
+  let seq = 1;
+  for (; seq <= 60_000; seq++) index.add(idOf(`key-${seq}`), seq, 0);
+  index.expire(1_001);
+  expect(index.size()).toBe(0);
+  const from = seq;
+  for (let timeMs = 5_000; seq < from + 120_000; seq++) {
+    if (seq % 50 === 0) timeMs += 100;
+    index.expire(timeMs);
+    index.add(idOf(`key-${seq}`), seq, timeMs);
+    if (seq % 7 === 0)
+      for (const back of [0, 3, 200])
+        if (seq - back >= from) expect(index.find(idOf(`key-${seq - back}`))).toBe(seq - back);
+  }
+  expect(index.find(idOf(`key-${from}`))).toBe(0);
+  expect(index.size()).toBeLessThan(600);
+});
+
+test('ids that a frame still needs stay, whatever their age and number', () => {
+  const index = createDedupeIndex({ windowMs: 640, idsMax: 1_280 }, 1);
+  for (let seq = 1; seq <= 5_000; seq++) index.add(idOf(`key-${seq}`), seq, seq);
+  index.expire(1_000_000, 4_001);
+  expect(index.baseSeq()).toBeLessThanOrEqual(4_001);
+  expect(index.baseSeq()).toBeGreaterThan(3_900);
+  expect(index.copyIds(4_001, 5_001).byteLength).toBe(16_000);
+  index.expire(1_000_000);
+  expect(index.size()).toBe(0);
 });

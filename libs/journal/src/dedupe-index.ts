@@ -17,8 +17,11 @@ export interface DedupeIndex {
   find(id: IdHash): number;
   /** Adds an id that `find` did not find, as the next sequence number, at this frame time (ms). */
   add(id: IdHash, seq: number, timeMs: number): void;
-  /** Drops what has left the window at this frame time, or is too much. */
-  expire(timeMs: number): void;
+  /**
+   * Drops what has left the window at this frame time, or is too much; never `keepFromSeq` and what follows it, whose
+   * ids the journal still needs for their frame.
+   */
+  expire(timeMs: number, keepFromSeq?: number): void;
   /** The oldest sequence number that still counts; ids below it are gone. */
   baseSeq(): number;
   /** The next sequence number to add. */
@@ -51,14 +54,16 @@ interface Table {
 }
 
 const CHUNK_IDS = 4096;
-const GENERATIONS = 64;
+/** An id outlives the window by up to one generation, and by up to two after a restart: under a minute in an hour. */
+const GENERATIONS = 128;
 const CAPACITY_MIN = 4096;
 /** Slots moved per insert while the table is rebuilt; 2 would do at twice the live ids, more ends it sooner. */
 const MOVES_PER_ADD = 16;
 const LOAD_MAX = 0.75;
 const TWO_32 = 2 ** 32;
 
-export function createDedupeIndex(limits: DedupeLimits, firstSeq: number): DedupeIndex {
+/** `expectedIds` are about to be added: room for them at once is cheaper than to grow into it. */
+export function createDedupeIndex(limits: DedupeLimits, firstSeq: number, expectedIds = 0): DedupeIndex {
   const chunks = new Map<number, Uint32Array>();
   const generations: Generation[] = [];
   const generationMs = Math.max(1, Math.floor(limits.windowMs / GENERATIONS));
@@ -66,7 +71,7 @@ export function createDedupeIndex(limits: DedupeLimits, firstSeq: number): Dedup
   let base = firstSeq;
   let next = firstSeq;
   let evicted = false;
-  let table = newTable(CAPACITY_MIN);
+  let table = newTable(Math.max(CAPACITY_MIN, Math.min(expectedIds, limits.idsMax) * 2));
   let old: Table | undefined;
   let moved = 0;
   // The chunk being filled: most inserts, and lookups of recent ids, need no map look-up.
@@ -133,12 +138,12 @@ export function createDedupeIndex(limits: DedupeLimits, firstSeq: number): Dedup
     } else current.lastMs = timeMs;
   }
 
-  /** Starts a table with room for the live ids twice; what is dead stays behind. */
+  /** Starts a new table; what is dead stays behind. */
   function rebuild(): void {
     if (old !== undefined) moveSome(old.capacity);
     old = table;
     moved = 0;
-    table = newTable(Math.max(CAPACITY_MIN, Math.ceil((next - base) * 2)));
+    table = newTable(capacityAfter(table.capacity, next - base));
   }
 
   function moveSome(count: number): void {
@@ -152,10 +157,12 @@ export function createDedupeIndex(limits: DedupeLimits, firstSeq: number): Dedup
     if (moved === old.capacity) old = undefined;
   }
 
-  function expire(timeMs: number): void {
+  function expire(timeMs: number, keepFromSeq = next): void {
+    const mayGo = (at: number): boolean =>
+      at < generations.length && (generations[at + 1]?.firstSeq ?? next) <= keepFromSeq;
     let keep = 0;
-    while (keep < generations.length && (generations[keep] as Generation).lastMs < timeMs - limits.windowMs) keep++;
-    while (keep < generations.length && next - (generations[keep] as Generation).firstSeq > limits.idsMax) {
+    while (mayGo(keep) && (generations[keep] as Generation).lastMs < timeMs - limits.windowMs) keep++;
+    while (mayGo(keep) && next - (generations[keep] as Generation).firstSeq > limits.idsMax) {
       keep++;
       evicted = true;
     }
@@ -207,6 +214,15 @@ export function createDedupeIndex(limits: DedupeLimits, firstSeq: number): Dedup
     copyIds,
     marks,
   };
+}
+
+/**
+ * Slots of the table that follows one of `capacity` slots: room for the live ids twice, and so many that the old table
+ * is moved, `MOVES_PER_ADD` slots an insert, before the new one is full. (When most of a large table has died, twice
+ * the living would be full long before, and the rest would have to be moved in one go.)
+ */
+export function capacityAfter(capacity: number, live: number): number {
+  return Math.max(CAPACITY_MIN, live * 2, Math.ceil((live + capacity / MOVES_PER_ADD + 1) / LOAD_MAX));
 }
 
 function newTable(capacity: number): Table {

@@ -25,6 +25,8 @@ export interface Disk {
   remove(path: string): void;
   /** Removes a folder with the files in it. */
   removeFolder(path: string): void;
+  /** The same in the thread pool: files of many megabytes take their time. */
+  removeFolderAsync(path: string): Promise<void>;
   exists(path: string): boolean;
   list(folder: string): string[];
   size(path: string): number;
@@ -47,6 +49,7 @@ export function createDisk(): Disk {
     rename: (from, to) => fs.renameSync(from, to),
     remove: (path) => fs.unlinkSync(path),
     removeFolder: (path) => fs.rmSync(path, { recursive: true }),
+    removeFolderAsync: (path) => fs.promises.rm(path, { recursive: true }),
     exists: (path) => fs.existsSync(path),
     list: (folder) => fs.readdirSync(folder),
     size: (path) => fs.statSync(path).size,

@@ -1,9 +1,11 @@
 /** What can be said about a journal that refuses to open, and the ways out of it. Used while nothing else runs. */
+import { basename } from 'node:path';
 import type { Disk } from './disk.ts';
-import { type FrameHeader, SEGMENT_HEADER_BYTES, type SegmentHeader } from './format.ts';
+import { newerFormat } from './errors.ts';
+import { SEGMENT_HEADER_BYTES } from './format.ts';
 import { readColumn } from './id-column.ts';
-import { columnOf, type JournalFolder, retiredFolderName, segmentName, segmentOf } from './names.ts';
-import { createFrameReader, findFramesBehind, readSegmentHeader, scanSegment } from './segment-scan.ts';
+import { columnName, columnOf, type JournalFolder, retiredFolderName, segmentName, segmentOf } from './names.ts';
+import { type InspectedSegment, inspectSegment, readFrames, sumOfEvents } from './segment-inspect.ts';
 
 export interface Damage {
   readonly file: string;
@@ -26,63 +28,36 @@ export interface JournalReport {
   readonly firstSeq: number;
   readonly lastSeq: number;
   readonly idColumns: number;
+  /** Segments first, in their order; then id columns. */
   readonly damage: readonly Damage[];
 }
 
-/** Reads every byte of a journal and changes nothing. */
+/** Reads every byte of a journal and changes nothing. Throws `JournalRefusal` (`newer_format`). */
 export function inspectJournal(disk: Disk, { journal, folder, worker }: JournalFolder): JournalReport {
   const names = disk.list(folder);
+  const numbers = numbersOf(names, segmentOf);
+  const columns = numbersOf(names, columnOf);
   const damage: Damage[] = [];
   let frames = 0;
   let events = 0;
   let firstSeq = 0;
   let lastSeq = 0;
-  let expected: { frame: number; seq: number } | undefined;
-  const numbers = numbersOf(names, segmentOf);
-  for (const number of numbers) {
-    const file = `${folder}/${segmentName(number)}`;
-    const segment = readSegment(disk, file);
-    if (segment.header === undefined) {
-      damage.push({ file, offset: 0, what: segment.what, framesBehind: 0, eventsBehind: 0 });
-      expected = undefined;
-      continue;
-    }
-    if (expected !== undefined && expected.frame !== segment.header.firstFrame && damage.length === 0)
-      damage.push({
-        file,
-        offset: 0,
-        what: `frame ${expected.frame} is missing before it`,
-        framesBehind: 0,
-        eventsBehind: 0,
-      });
-    // What stands before the first damage counts, in its segment too.
+  let oldestOpen: InspectedSegment | undefined;
+  for (let at = 0; at < numbers.length; at++) {
+    const segment = inspectSegment(disk, folder, numbers[at] as number, journal);
+    if (segment.problem === 'newer') throw newerFormat(segment.file);
     const isBeforeDamage = damage.length === 0;
-    if (segment.behind.length > 0)
-      damage.push({
-        file,
-        offset: segment.endOffset,
-        what: `frame ${segment.nextFrame} cannot be read`,
-        framesBehind: segment.behind.length,
-        eventsBehind: sum(segment.behind),
-      });
+    const found = damageIn(segment, numbers[at + 1], disk, folder, journal);
+    if (found !== undefined) damage.push(found);
+    if (segment.header === undefined) continue;
+    if (!columns.includes(segment.header.segment)) oldestOpen ??= segment;
     if (firstSeq === 0) firstSeq = segment.header.firstSeq;
-    if (isBeforeDamage) {
-      frames += segment.frames.length;
-      events += sum(segment.frames);
-      lastSeq = segment.header.firstSeq + sum(segment.frames) - 1;
-    }
-    expected = { frame: segment.nextFrame, seq: segment.header.firstSeq + sum(segment.frames) };
+    if (!isBeforeDamage) continue;
+    frames += segment.frames.length;
+    events += sumOfEvents(segment.frames);
+    lastSeq = segment.header.firstSeq + sumOfEvents(segment.frames) - 1;
   }
-  const columns = names.filter((name) => columnOf(name) !== undefined);
-  for (const name of columns)
-    if (readColumn(disk, `${folder}/${name}`) === undefined)
-      damage.push({
-        file: `${folder}/${name}`,
-        offset: 0,
-        what: 'the id column cannot be read',
-        framesBehind: 0,
-        eventsBehind: 0,
-      });
+  damage.push(...damageInColumns(disk, folder, columns, oldestOpen?.header?.firstSeq, journal));
   return {
     journal,
     folder,
@@ -97,53 +72,107 @@ export function inspectJournal(disk: Disk, { journal, folder, worker }: JournalF
   };
 }
 
+function damageIn(
+  segment: InspectedSegment,
+  following: number | undefined,
+  disk: Disk,
+  folder: string,
+  journal: string,
+): Damage | undefined {
+  const { file, header, problem, frames, behind, endOffset } = segment;
+  const after = { framesBehind: behind.length, eventsBehind: sumOfEvents(behind) };
+  if (header === undefined) return { file, offset: 0, what: problem, ...after };
+  const nextFrame = header.firstFrame + frames.length;
+  if (behind.length > 0) return { file, offset: endOffset, what: `frame ${nextFrame} cannot be read`, ...after };
+  if (following === undefined) return undefined;
+  const next = inspectSegment(disk, folder, following, journal, 'header').header;
+  if (next === undefined || next.firstFrame === nextFrame) return undefined;
+  const what = `frame ${nextFrame} cannot be read, but segment ${following} begins with frame ${next.firstFrame}`;
+  return { file, offset: endOffset, what, ...after };
+}
+
+/** Columns stand in front of the first segment that has none, without a gap (recovery.ts says when one is allowed). */
+function damageInColumns(
+  disk: Disk,
+  folder: string,
+  numbers: readonly number[],
+  endSeq: number | undefined,
+  journal: string,
+): Damage[] {
+  const found: Damage[] = [];
+  let next: { readonly segment: number; readonly firstSeq: number } | undefined;
+  for (const number of numbers.toReversed()) {
+    const file = `${folder}/${columnName(number)}`;
+    const report = (what: string): void =>
+      void found.unshift({ file, offset: 0, what, framesBehind: 0, eventsBehind: 0 });
+    const column = readColumn(disk, file);
+    if (column === undefined || column.journal !== journal || column.segment !== number) {
+      report('the id column cannot be read');
+      return found;
+    }
+    const lastSeq = column.firstSeq + column.ids.byteLength / 16 - 1;
+    const end = next?.firstSeq ?? endSeq;
+    if (end !== undefined && lastSeq + 1 !== end) {
+      if (next === undefined || number !== next.segment - 1)
+        report(`the ids ${lastSeq + 1} to ${end - 1} behind it are missing`);
+      return found;
+    }
+    next = column;
+  }
+  return found;
+}
+
 /** The rows (JSONEachRow text) of every intact frame that stands behind the first damage, segment by segment. */
 export function* rowsBehindDamage(disk: Disk, report: JournalReport): Generator<Uint8Array> {
-  const first = report.damage.find((one) => one.file.endsWith('.segment'));
+  const first = report.damage.find(isInSegment);
   if (first === undefined) return;
   for (const number of numbersOf(disk.list(report.folder), segmentOf)) {
-    const file = `${report.folder}/${segmentName(number)}`;
-    if (file < first.file) continue;
-    const { header, frames, behind } = readSegment(disk, file);
-    if (header === undefined) continue;
-    const fd = disk.open(file, 'read');
-    const frameAt = createFrameReader(disk, fd, disk.size(file), header.salt);
-    const wanted = file === first.file ? behind : [...frames, ...behind];
-    for (const { offset } of wanted) {
-      const frame = frameAt(offset);
-      if (frame !== undefined) yield frame.payload.slice();
-    }
-    disk.close(fd);
+    const segment = inspectSegment(disk, report.folder, number, report.journal);
+    if (segment.file < first.file) continue;
+    const wanted = segment.file === first.file ? segment.behind : [...segment.frames, ...segment.behind];
+    yield* readFrames(disk, segment, wanted);
   }
 }
 
 /**
  * Cuts the journal at its first damage and retires it: what stands before the damage is kept and delivered, the files
  * from the damage on are moved to `setAside`, and the next start begins a new journal with a new id. Call it only
- * after the rows behind the damage were saved elsewhere.
+ * after the rows behind the damage were saved elsewhere. Interrupted, it may be called again with a new report.
  */
 export function cutJournal(disk: Disk, report: JournalReport, root: string, setAside: string): void {
   disk.makeFolder(setAside);
-  const first = report.damage[0];
-  const names = disk.list(report.folder);
+  // First of all: sequence numbers that are cut off must never be given to other events.
+  const folder = retireJournal(disk, report, root);
+  const aside = (name: string): string => freePath(disk, `${setAside}/${name}`);
+  const first = report.damage.find(isInSegment);
+  const names = disk.list(folder);
+  let kept = 0;
   for (const number of numbersOf(names, segmentOf)) {
-    const file = `${report.folder}/${segmentName(number)}`;
-    if (first === undefined || file < first.file) continue;
-    if (file === first.file && first.offset > SEGMENT_HEADER_BYTES)
-      copyThenCut(disk, file, `${setAside}/${segmentName(number)}`, first.offset);
-    else disk.rename(file, `${setAside}/${segmentName(number)}`);
+    const name = segmentName(number);
+    const firstName = first === undefined ? undefined : basename(first.file);
+    if (first === undefined || firstName === undefined || name < firstName) kept += 1;
+    else if (name === firstName && first.offset >= SEGMENT_HEADER_BYTES) {
+      copyThenCut(disk, `${folder}/${name}`, aside(name), first.offset);
+      kept += 1;
+    } else disk.rename(`${folder}/${name}`, aside(name));
   }
-  for (const { file } of report.damage.filter((one) => one.file.endsWith('.ids')))
-    disk.rename(file, `${setAside}/${file.slice(file.lastIndexOf('/') + 1)}`);
+  // Ids in front of a gap count for nothing; without a segment behind them nobody could tell where they end.
+  const lastBad = Math.max(0, ...report.damage.map(({ file }) => columnOf(basename(file)) ?? 0));
+  for (const number of numbersOf(names, columnOf))
+    if (kept === 0 || number <= lastBad) disk.rename(`${folder}/${columnName(number)}`, aside(columnName(number)));
   disk.syncFolder(setAside);
-  disk.syncFolder(report.folder);
-  retireJournal(disk, report, root);
+  disk.syncFolder(folder);
 }
 
-/** The next start begins a new journal with a new id, as it must after a restore from a backup; this one is delivered to its end. */
-export function retireJournal(disk: Disk, report: Pick<JournalReport, 'journal' | 'folder'>, root: string): void {
-  disk.rename(report.folder, `${root}/${retiredFolderName(report.journal)}`);
+/**
+ * The next start begins a new journal with a new id, as it must after a restore from a backup; this one is delivered to
+ * its end. Returns its folder from now on.
+ */
+export function retireJournal(disk: Disk, report: Pick<JournalReport, 'journal' | 'folder'>, root: string): string {
+  const folder = `${root}/${retiredFolderName(report.journal)}`;
+  if (folder !== report.folder) disk.rename(report.folder, folder);
   disk.syncFolder(root);
+  return folder;
 }
 
 /** Keeps a copy of the whole segment, then makes it end before the damage. */
@@ -165,58 +194,16 @@ function copyThenCut(disk: Disk, file: string, copy: string, offset: number): vo
   disk.close(from);
 }
 
-interface FramePlace {
-  readonly offset: number;
-  readonly count: number;
+/** What an earlier attempt set aside stays. */
+function freePath(disk: Disk, path: string): string {
+  for (let more = 2, free = path; ; more++, free = `${path}.${more}`) if (!disk.exists(free)) return free;
 }
 
-interface SegmentReport {
-  readonly header: SegmentHeader | undefined;
-  readonly what: string;
-  readonly frames: readonly FramePlace[];
-  readonly behind: readonly FramePlace[];
-  readonly endOffset: number;
-  readonly nextFrame: number;
-}
-
-function readSegment(disk: Disk, file: string): SegmentReport {
-  const fd = disk.open(file, 'read');
-  try {
-    const header = readSegmentHeader(disk, fd);
-    if (typeof header === 'string')
-      return {
-        header: undefined,
-        what: `the header of the segment is ${header}`,
-        frames: [],
-        behind: [],
-        endOffset: 0,
-        nextFrame: 0,
-      };
-    const size = disk.size(file);
-    const scan = scanSegment(disk, fd, size, header);
-    const place = (offset: number, frame: FrameHeader): FramePlace => ({ offset, count: frame.count });
-    const frames: FramePlace[] = [];
-    for (let frame = scan.next(); frame !== undefined; frame = scan.next())
-      frames.push(place(frame.offset, frame.header));
-    const frameAt = createFrameReader(disk, fd, size, header.salt);
-    const behind: FramePlace[] = [];
-    for (const offset of findFramesBehind(disk, fd, size, header, scan.offset())) {
-      const frame = frameAt(offset);
-      if (frame !== undefined) behind.push(place(offset, frame.header));
-    }
-    return { header, what: '', frames, behind, endOffset: scan.offset(), nextFrame: header.firstFrame + frames.length };
-  } finally {
-    disk.close(fd);
-  }
-}
+const isInSegment = ({ file }: Damage): boolean => segmentOf(basename(file)) !== undefined;
 
 function numbersOf(names: readonly string[], numberOf: (name: string) => number | undefined): number[] {
   return names
     .map(numberOf)
     .filter((number) => number !== undefined)
     .sort((a, b) => a - b);
-}
-
-function sum(frames: readonly FramePlace[]): number {
-  return frames.reduce((total, frame) => total + frame.count, 0);
 }

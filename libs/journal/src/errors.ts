@@ -1,6 +1,6 @@
 /** Why a journal cannot be opened. The message is a sentence for the operator. */
 export class JournalRefusal extends Error {
-  /** `damaged`, `newer_format`, `foreign_file`, `secret_missing`, `secret_mismatch`, `no_space`. */
+  /** `damaged`, `newer_format`, `secret_missing`, `secret_mismatch`, `two_journals`, `no_space`. */
   readonly code: string;
   readonly file: string;
   /** Byte offset in the file, where it applies. */
@@ -20,6 +20,15 @@ export function damaged(file: string, offset: number, what: string): JournalRefu
     file,
     offset,
     `The journal is damaged: ${file}, byte ${offset}: ${what}. Nothing was changed; run "weir doctor" to see the choices.`,
+  );
+}
+
+export function newerFormat(file: string): JournalRefusal {
+  return new JournalRefusal(
+    'newer_format',
+    file,
+    8,
+    `${file} was written by a newer version of Weir: run that version.`,
   );
 }
 

@@ -70,14 +70,18 @@ export async function writeColumn(disk: Disk, folder: string, name: string, colu
   const path = `${folder}/${name}`;
   const part = temporaryName(path);
   const fd = disk.open(part, 'create');
+  let complete = false;
   try {
     await disk.writeAsync(fd, encodeColumn(column), 0);
     await syncInPool(disk, fd);
+    complete = true;
   } finally {
     disk.close(fd);
+    // Else the next attempt would find its file there.
+    if (!complete) disk.remove(part);
   }
   disk.rename(part, path);
-  disk.syncFolder(folder);
+  await disk.syncFolderAsync(folder);
 }
 
 export function readColumn(disk: Disk, path: string): IdColumn | undefined {

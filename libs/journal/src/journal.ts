@@ -1,16 +1,17 @@
 /** The journal that one accept process appends to: recovery, dedupe index, group commit, retention. */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { type Committer, createCommitter, type Durable, frameUpperBytes } from './commit.ts';
+import { type Committer, createCommitter, type Durable, frameBytesBound } from './commit.ts';
 import { createDedupeIndex, createIdHasher, type DedupeLimits, type IdHash } from './dedupe-index.ts';
 import type { Disk } from './disk.ts';
-import { damaged } from './errors.ts';
+import { damaged, JournalRefusal } from './errors.ts';
 import { checksum } from './format.ts';
 import { type ClockSources, createFrameClock, SYSTEM_CLOCK } from './frame-clock.ts';
-import { type Leftover, openLeftover } from './leftover.ts';
+import { type Leftover, openLeftover, removeRemains } from './leftover.ts';
 import { activeFolderName, type JournalFolder, journalFolders, journalsFolder } from './names.ts';
 import { type Recovered, recover } from './recovery.ts';
 import { loadSecret } from './secret.ts';
-import { openSegments, type SegmentLimits } from './segments.ts';
+import { openSegments } from './segments.ts';
+import type { SegmentLimits } from './spares.ts';
 import type { JournalState } from './state.ts';
 
 export interface JournalLimits extends SegmentLimits, DedupeLimits {}
@@ -52,9 +53,12 @@ export interface Journal {
   leftovers(): readonly { readonly journal: string; readonly lastSeq: number }[];
   /** The sequence number that the next appended row gets. */
   nextSeq(): number;
-  /** Asks, before `append`, whether rows of this many UTF-16 units in all can be taken now. */
-  noRoom(textLength: number, count: number): NoRoom | undefined;
-  /** The longest text, in UTF-8 bytes, that rows appended as one frame may have. */
+  /**
+   * Asks, before `append`, whether rows of this many UTF-16 units in all can be taken now; `textBytes` is their length
+   * in UTF-8 where it is known.
+   */
+  noRoom(textLength: number, count: number, textBytes?: number): NoRoom | undefined;
+  /** Rows that are appended at once may have this many bytes, ids and all: whoever has more cuts them into pieces. */
   readonly frameBytesMax: number;
   /** Adds an id as the next sequence number and returns it. Its row must follow in the next `append`. */
   claim(id: IdHash): number;
@@ -86,10 +90,11 @@ export function openJournal(options: JournalOptions): Journal {
   const known = journalFolders(root, disk.list(root));
   const secret = loadSecret(disk, options.dataFolder, known.length > 0);
   const secretCheck = checksum(secret, 0n);
-  const mine = known.find((one) => one.worker === options.worker);
-  const id = mine?.journal ?? randomUUID();
-  const folder = mine?.folder ?? `${root}/${activeFolderName(options.worker, id)}`;
+  const { id, folder } = ownFolder(known, root, options.worker);
   disk.makeFolder(folder);
+  // Whoever made these names may have died before they were synced, and from now on acknowledged events lie below them.
+  disk.syncFolder(root);
+  disk.syncFolder(options.dataFolder);
 
   const recovered = recover(disk, folder, secretCheck, limits, clockSources.wallMs());
   if (recovered !== undefined && recovered.journal !== id)
@@ -103,6 +108,7 @@ export function openJournal(options: JournalOptions): Journal {
     recovered,
     clock.nowMs(),
   );
+  index.expire(clock.nowMs());
   if (recovered?.lastFrame !== undefined) {
     // Its sync may have failed, or never have been asked for: nothing may follow from it before it is durable.
     disk.write(segments.active().fd, recovered.lastFrame.bytes, recovered.lastFrame.offset);
@@ -135,31 +141,40 @@ export function openJournal(options: JournalOptions): Journal {
     },
     { nextFrame: recovered?.nextFrame ?? 1, durableSeq: (recovered?.nextSeq ?? 1) - 1 },
   );
+  segments.checkDisk();
   void segments.prepare();
   const ticker = setInterval(tick, TICK_MS);
   let claimedFrom = 0;
+  let closing: Promise<boolean> | undefined;
 
   function tick(): void {
     const nowMs = clock.nowMs();
-    index.expire(nowMs);
-    segments.dropColumns(nowMs - limits.windowMs);
-    segments.checkDisk();
-    leftovers = leftovers.filter((one) => !one.sweep(nowMs));
-    void segments.prepare();
+    index.expire(nowMs, committer.durableSeq() + 1);
     const bytes = pendingBytes();
     const seconds = Math.max(1, nowMs - growth.atMs) / 1_000;
     growth = { atMs: nowMs, bytes, perSecond: (growth.perSecond * 4 + (bytes - growth.bytes) / seconds) / 5 };
+    releaseSegments();
+    void segments.prepare();
+    try {
+      segments.checkDisk();
+      segments.dropColumns(nowMs - limits.windowMs);
+      leftovers = leftovers.filter((one) => !one.sweep(nowMs));
+    } catch (error) {
+      // What the disk refuses has a code; anything else is a bug.
+      if (!(error instanceof Error && 'code' in error)) throw error;
+      log('The journal could not be tidied up; it is tried again', { journal: id, reason: error.message });
+    }
   }
 
   const pendingBytes = (): number => segments.pendingBytes(releasedSeq, index.nextSeq() - 1);
 
-  function noRoom(textLength: number, count: number): NoRoom | undefined {
+  function noRoom(textLength: number, count: number, textBytes?: number): NoRoom | undefined {
     if (state === 'failed')
       return refusal('journal_failed', 'the journal could not be written; the service restarts', RETRY_SOON_MS);
     if (state === 'closed') return refusal('shutting_down', 'the service is shutting down', RETRY_SOON_MS);
     const lowDisk = segments.lowDisk();
     if (lowDisk !== undefined) return full(lowDisk);
-    const bytes = committer.waitingBytes() + frameUpperBytes(textLength, count);
+    const bytes = committer.waitingBytes() + frameBytesBound(textLength, count, textBytes);
     if (bytes > waitingBytesMax && committer.waitingBytes() > 0)
       return refusal('overloaded', 'too much is waiting for the disk', RETRY_SOON_MS);
     if (bytes > segments.room() && segments.spares() === 0) {
@@ -204,11 +219,15 @@ export function openJournal(options: JournalOptions): Journal {
   function releaseOwn(seq: number): void {
     if (seq <= releasedSeq || state === 'failed' || state === 'closed') return;
     releasedSeq = Math.min(seq, committer.durableSeq());
-    segments.release(releasedSeq).then(
-      () => void segments.prepare(),
-      (error: Error) =>
+    releaseSegments();
+  }
+
+  function releaseSegments(): void {
+    segments
+      .release(releasedSeq)
+      .catch((error: Error) =>
         log('A delivered segment could not be condensed; it is tried again', { journal: id, reason: error.message }),
-    );
+      );
   }
 
   /** Full is full also when nobody asks: a load balancer that sees 503 sends nothing that could ask. */
@@ -240,12 +259,17 @@ export function openJournal(options: JournalOptions): Journal {
     };
   }
 
-  async function close(): Promise<boolean> {
+  async function finish(): Promise<boolean> {
     if (state !== 'failed') state = 'closed';
     clearInterval(ticker);
     const flushed = await committer.drained();
     await segments.close();
     return flushed;
+  }
+
+  function close(): Promise<boolean> {
+    closing ??= finish();
+    return closing;
   }
 
   return {
@@ -267,15 +291,31 @@ export function openJournal(options: JournalOptions): Journal {
   };
 }
 
+/** The folder of this worker's journal, or the one that a new journal gets. */
+function ownFolder(known: readonly JournalFolder[], root: string, worker: number): { id: string; folder: string } {
+  const [mine, another] = known.filter((one) => one.worker === worker);
+  if (mine !== undefined && another !== undefined)
+    throw new JournalRefusal(
+      'two_journals',
+      another.folder,
+      undefined,
+      `There are two journals of worker ${worker}, ${mine.folder} and ${another.folder}: move away the one that does not belong there, or run "weir doctor --restored" to have both delivered.`,
+    );
+  if (mine !== undefined) return { id: mine.journal, folder: mine.folder };
+  const id = randomUUID();
+  return { id, folder: `${root}/${activeFolderName(worker, id)}` };
+}
+
 function openLeftovers(
   options: JournalOptions,
   known: readonly JournalFolder[],
   secretCheck: bigint,
   nowMs: number,
 ): Leftover[] {
+  removeRemains(options.disk, journalsFolder(options.dataFolder));
   return known
     .filter((one) => one.worker === undefined || one.worker >= options.workers)
-    .map((one) => openLeftover(options.disk, one, secretCheck, options.limits, nowMs))
+    .map((one) => openLeftover(options, one, secretCheck, nowMs))
     .filter((one) => one !== undefined);
 }
 

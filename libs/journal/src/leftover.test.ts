@@ -73,6 +73,33 @@ test('a retired journal is read to its end, its ids still count, and then its fo
   expect(wasSeen(second, 'a')).toBe(false);
 });
 
+test('a removal that is interrupted leaves no journal behind, and the next start finishes it', async () => {
+  let disk = createVolatileDisk();
+  disk.makeFolder('/data');
+  const first = start(disk);
+  await append(first, 'a');
+  await first.close();
+  retireJournal(disk, listJournals(disk, '/data')[0] as never, '/data/journals');
+  disk = disk.processCrash();
+  let skewMs = 0;
+  const interrupted = {
+    ...disk,
+    removeFolderAsync(path: string) {
+      disk.remove(`${path}/000000000001.segment`);
+      return Promise.reject(Object.assign(new Error('EIO'), { code: 'EIO' }));
+    },
+  } as VolatileDisk;
+  const second = start(interrupted, { wallMs: Date.now, monotonicMs: () => performance.now() + skewMs });
+  second.release(first.id, 1);
+  skewMs = 2 * WINDOW_MS;
+  while (second.leftovers().length > 0) await Bun.sleep(20);
+  expect(listJournals(disk, '/data').map((one) => one.journal)).toEqual([second.id]);
+  expect(disk.list('/data/journals')).toHaveLength(2);
+  disk = disk.processCrash();
+  expect(start(disk).id).toBe(second.id);
+  expect(disk.list('/data/journals')).toHaveLength(1);
+});
+
 test('the journal of a worker that is no longer started is a leftover of the first one', async () => {
   let disk = createVolatileDisk();
   disk.makeFolder('/data');

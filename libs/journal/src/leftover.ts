@@ -2,9 +2,10 @@
  * A journal that nobody appends to any more: retired by the doctor, or of a worker that is no longer started. Its ids
  * still count, its events are still delivered; once both are over its folder is removed.
  */
+import { dirname } from 'node:path';
 import type { DedupeLimits, IdHash } from './dedupe-index.ts';
 import type { Disk } from './disk.ts';
-import { type JournalFolder, segmentName } from './names.ts';
+import { isTemporary, type JournalFolder, removedFolderName, segmentName } from './names.ts';
 import { recover } from './recovery.ts';
 
 export interface Leftover {
@@ -18,18 +19,23 @@ export interface Leftover {
   sweep(nowMs: number): boolean;
 }
 
-/** Recovers the journal and makes its last frame durable. Undefined when nothing is left in it: then it is removed. */
+export interface LeftoverOptions {
+  readonly disk: Disk;
+  readonly limits: DedupeLimits;
+  readonly log: (message: string, fields: Record<string, unknown>) => void;
+}
+
+/** Recovers the journal and makes its last frame durable. Undefined when there is nothing in it: then it is removed. */
 export function openLeftover(
-  disk: Disk,
+  { disk, limits, log }: LeftoverOptions,
   { journal, folder }: JournalFolder,
   secretCheck: bigint,
-  limits: DedupeLimits,
   nowMs: number,
 ): Leftover | undefined {
   const recovered = recover(disk, folder, secretCheck, limits, nowMs);
   const last = recovered?.segments.at(-1);
   if (recovered === undefined || last === undefined) {
-    disk.removeFolder(folder);
+    remove();
     return undefined;
   }
   if (recovered.lastFrame !== undefined) {
@@ -42,10 +48,21 @@ export function openLeftover(
   const lastSeq = recovered.nextSeq - 1;
   let releasedSeq = 0;
 
+  function remove(): void {
+    const root = dirname(folder);
+    const removed = `${root}/${removedFolderName(journal)}`;
+    disk.rename(folder, removed);
+    disk
+      .removeFolderAsync(removed)
+      .catch((error: Error) =>
+        log('A journal that was delivered could not be removed', { journal, reason: error.message }),
+      );
+  }
+
   function sweep(atMs: number): boolean {
     index.expire(atMs);
     if (releasedSeq < lastSeq || lastMs >= atMs - limits.windowMs) return false;
-    disk.removeFolder(folder);
+    remove();
     return true;
   }
 
@@ -58,4 +75,9 @@ export function openLeftover(
     },
     sweep,
   };
+}
+
+/** What is left of journals whose removal was interrupted. */
+export function removeRemains(disk: Disk, root: string): void {
+  for (const name of disk.list(root)) if (isTemporary(name)) disk.removeFolder(`${root}/${name}`);
 }

@@ -36,6 +36,8 @@ export const spareOf = numberBy(SPARE);
 export const journalsFolder = (dataFolder: string): string => join(dataFolder, 'journals');
 export const activeFolderName = (worker: number, journal: string): string => `w${worker}-${journal}`;
 export const retiredFolderName = (journal: string): string => `retired-${journal}`;
+/** A journal that is being removed: no longer one, so that a crash in the middle leaves none that looks damaged. */
+export const removedFolderName = (journal: string): string => temporaryName(`removed-${journal}`);
 
 /** The journals among the names in a `journals/` folder, in a stable order. */
 export function journalFolders(root: string, names: readonly string[]): JournalFolder[] {

@@ -1,15 +1,7 @@
 /** Reads a journal that another process may be writing: whole frames, never past the durable position. */
 import type { Disk } from './disk.ts';
 import { JournalGapError } from './errors.ts';
-import {
-  FRAME_HEADER_BYTES,
-  isPlausible,
-  readFrameHeader,
-  SALT_OFFSET,
-  SEGMENT_HEADER_BYTES,
-  type SegmentHeader,
-  view,
-} from './format.ts';
+import { SALT_OFFSET, SEGMENT_HEADER_BYTES, type SegmentHeader, view } from './format.ts';
 import { type JournalFolder, journalFolders, journalsFolder, segmentName, segmentOf } from './names.ts';
 import { createFrameReader, readSegmentHeader, type ScannedFrame } from './segment-scan.ts';
 
@@ -71,32 +63,48 @@ export function openJournalReader(disk: Disk, { journal, folder }: JournalFolder
     if (open?.number === number) return open;
     const path = `${folder}/${segmentName(number)}`;
     if (!disk.exists(path)) return undefined;
-    const fd = disk.open(path, 'read');
-    const header = readSegmentHeader(disk, fd);
-    if (typeof header === 'string' || header.segment !== number) {
-      disk.close(fd);
-      return undefined;
-    }
-    if (open !== undefined) disk.close(open.fd);
-    const size = disk.size(path);
-    open = { number, fd, header, size, frameAt: createFrameReader(disk, fd, size, header.salt) };
+    const found = unlessGone(() => openFile(path, number));
+    if (found === undefined) return undefined;
+    closeSegment();
+    open = found;
     return open;
   }
 
+  function openFile(path: string, number: number): OpenSegment | undefined {
+    const fd = disk.open(path, 'read');
+    let found: OpenSegment | undefined;
+    try {
+      const header = readSegmentHeader(disk, fd);
+      const size = disk.size(path);
+      if (typeof header !== 'string' && header.segment === number)
+        found = { number, fd, header, size, frameAt: createFrameReader(disk, fd, size, header.salt) };
+    } finally {
+      if (found === undefined) disk.close(fd);
+    }
+    return found;
+  }
+
+  function closeSegment(): void {
+    if (open !== undefined) disk.close(open.fd);
+    open = undefined;
+  }
+
+  /** Oldest first; none when the folder is gone. */
   const segmentNumbers = (): number[] =>
-    disk
-      .list(folder)
+    (unlessGone(() => disk.list(folder)) ?? [])
       .map(segmentOf)
       .filter((number) => number !== undefined)
       .sort((a, b) => a - b);
 
-  /** Finds the segment that holds `afterSeq + 1`, then hops over frame headers to it. */
+  /** Finds the segment that holds `afterSeq + 1`, then goes over its frames: some 20 ms for 64 MiB. */
   function locate(afterSeq: number): Place {
     const numbers = segmentNumbers();
     let found: OpenSegment | undefined;
     for (const number of numbers.toReversed()) {
-      found = openSegment(number);
-      if (found !== undefined && found.header.firstSeq <= afterSeq + 1) break;
+      const segment = openSegment(number);
+      if (segment === undefined) continue;
+      found = segment;
+      if (found.header.firstSeq <= afterSeq + 1) break;
     }
     if (found === undefined) {
       if (afterSeq === 0) return { afterSeq: 0, segment: 1, offset: SEGMENT_HEADER_BYTES, frame: 1 };
@@ -114,28 +122,22 @@ export function openJournalReader(disk: Disk, { journal, folder }: JournalFolder
   }
 
   function hop(segment: OpenSegment, afterSeq: number): Place {
-    const head = new Uint8Array(FRAME_HEADER_BYTES);
-    let { firstSeq: seq, firstFrame: frame } = segment.header;
+    let { firstSeq: seq, firstFrame: number } = segment.header;
     let offset = SEGMENT_HEADER_BYTES;
     while (seq <= afterSeq) {
-      const count = disk.read(segment.fd, head, 0, FRAME_HEADER_BYTES, offset);
-      const header = readFrameHeader(head);
-      if (
-        count < FRAME_HEADER_BYTES ||
-        !isPlausible(header, segment.header.salt, segment.size - offset) ||
-        header.number !== frame
-      )
+      const frame = segment.frameAt(offset);
+      if (frame === undefined || frame.header.number !== number)
         throw new JournalGapError(
           'beyond_end',
           `journal ${journal} ends at event ${seq - 1}, but event ${afterSeq} was read before`,
         );
-      seq += header.count;
-      offset += header.length;
-      frame += 1;
+      seq += frame.header.count;
+      offset += frame.header.length;
+      number += 1;
     }
     if (seq !== afterSeq + 1)
       throw new JournalGapError('beyond_end', `event ${afterSeq} of journal ${journal} does not end a frame`);
-    return { afterSeq, segment: segment.number, offset, frame };
+    return { afterSeq, segment: segment.number, offset, frame: number };
   }
 
   /** The frame at a place, or the first one of the next segment when this one has no more. */
@@ -187,7 +189,12 @@ export function openJournalReader(disk: Disk, { journal, folder }: JournalFolder
         offset: at.offset + frame.header.length,
         frame: at.frame + 1,
       };
-      if (!sameLife()) break;
+      if (!sameLife()) {
+        // The next read looks again, and says so if what it is asked for is gone.
+        closeSegment();
+        place = undefined;
+        return frames;
+      }
       if (lastSeq > durable && !hasSuccessor(after)) break;
       durable = Math.max(durable, lastSeq);
       frames.push(view);
@@ -220,9 +227,16 @@ export function openJournalReader(disk: Disk, { journal, folder }: JournalFolder
     },
     durableSeq: () => durable,
     oldestSeq,
-    close() {
-      if (open !== undefined) disk.close(open.fd);
-      open = undefined;
-    },
+    close: closeSegment,
   };
+}
+
+/** A segment may be recycled, and a journal removed, between finding its name and opening it. */
+function unlessGone<T>(work: () => T): T | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return undefined;
+  }
 }

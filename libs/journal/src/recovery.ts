@@ -1,7 +1,7 @@
 /** What stands in a journal's folder when nobody writes to it: read whole, checked, never changed. */
 import { createDedupeIndex, type DedupeIndex, type DedupeLimits } from './dedupe-index.ts';
 import type { Disk } from './disk.ts';
-import { damaged, JournalRefusal } from './errors.ts';
+import { damaged, JournalRefusal, newerFormat } from './errors.ts';
 import { FRAME_HEADER_BYTES, ID_BYTES, readFrameHeader, SEGMENT_HEADER_BYTES, type SegmentHeader } from './format.ts';
 import { type IdColumn, readColumn } from './id-column.ts';
 import { columnName, columnOf, segmentName, segmentOf, spareOf } from './names.ts';
@@ -69,21 +69,25 @@ export function recover(
     throw damaged(`${folder}/${columnName(columnNumbers.at(-1) ?? 0)}`, 0, 'no segment stands behind it');
   }
 
-  const condensed = segmentNumbers.filter(
-    (number) => columnNumbers.includes(number) && number !== segmentNumbers.at(-1),
-  );
+  const hasColumn = new Set(columnNumbers);
+  const condensed = segmentNumbers.filter((number) => hasColumn.has(number) && number !== segmentNumbers.at(-1));
   const open = segmentNumbers.filter((number) => !condensed.includes(number));
   const headers = open.map((number) => openHeader(disk, folder, number, secretCheck));
   const first = headers[0] as SegmentHeader;
-  const { kept, expired } = loadColumns(disk, folder, columnNumbers, first, nowMs - limits.windowMs);
+  for (const header of headers) if (header.journal !== first.journal) throw foreign(folder, header);
+  // Frame time goes on from the last frame, whatever the wall clock says; the last header is not far from it.
+  const frameMs = Math.max(nowMs, headers.at(-1)?.timeMs ?? 0);
+  const { columns, expired } = chooseColumns(disk, folder, columnNumbers, first, frameMs - limits.windowMs);
 
+  const firstId = columns[0]?.firstSeq ?? first.firstSeq;
   const gathered: Gathered = {
     nextFrame: first.firstFrame,
     nextSeq: first.firstSeq,
     lastMs: first.timeMs,
-    index: createDedupeIndex(limits, kept[0]?.firstSeq ?? first.firstSeq),
+    index: createDedupeIndex(limits, firstId, (headers.at(-1)?.firstSeq ?? firstId) - firstId),
   };
-  for (const column of kept) addColumn(gathered.index, column);
+  // Read a second time, one after another: all of them together would be the size of the index once more.
+  for (const { segment } of columns) addColumn(gathered.index, loadColumn(disk, folder, segment, first.journal));
 
   const segments: RecoveredSegment[] = [];
   let last: Recovered['lastFrame'];
@@ -93,12 +97,6 @@ export function recover(
     segments.push(read.segment);
     ({ last, torn } = read);
   }
-  const columns = kept.map((column) => ({
-    segment: column.segment,
-    firstSeq: column.firstSeq,
-    lastSeq: lastSeqOf(column),
-    lastMs: column.marks.at(-1)?.timeMs ?? 0,
-  }));
   return { journal: first.journal, segments, columns, condensed, expired, spares, ...gathered, lastFrame: last, torn };
 }
 
@@ -107,13 +105,7 @@ function openHeader(disk: Disk, folder: string, number: number, secretCheck: big
   const fd = disk.open(file, 'read');
   try {
     const header = readSegmentHeader(disk, fd);
-    if (header === 'newer')
-      throw new JournalRefusal(
-        'newer_format',
-        file,
-        8,
-        `${file} was written by a newer version of Weir: run that version.`,
-      );
+    if (header === 'newer') throw newerFormat(file);
     if (header === 'foreign' || header === 'damaged' || header.segment !== number)
       throw damaged(file, 0, 'the header of the segment cannot be read');
     if (header.secretCheck !== secretCheck)
@@ -129,25 +121,51 @@ function openHeader(disk: Disk, folder: string, number: number, secretCheck: big
   }
 }
 
-/** The columns right before the first segment, without a gap; older ones must have left the window. */
-function loadColumns(disk: Disk, folder: string, numbers: readonly number[], first: SegmentHeader, oldestMs: number) {
-  const kept: IdColumn[] = [];
-  const expired: number[] = [];
-  let end = first.firstSeq;
-  for (const number of numbers.toReversed()) {
-    const file = `${folder}/${columnName(number)}`;
-    const column = readColumn(disk, file);
-    if (column === undefined || column.journal !== first.journal)
-      throw damaged(file, 0, 'the id column cannot be read');
-    if ((column.marks.at(-1)?.timeMs ?? 0) < oldestMs) expired.push(number);
-    else if (lastSeqOf(column) + 1 !== end)
-      throw damaged(file, 0, `ids ${lastSeqOf(column) + 1} to ${end - 1} are missing`);
+function foreign(folder: string, { segment, journal }: SegmentHeader): JournalRefusal {
+  return damaged(`${folder}/${segmentName(segment)}`, 16, `the segment belongs to journal ${journal}`);
+}
+
+function loadColumn(disk: Disk, folder: string, number: number, journal: string): IdColumn {
+  const file = `${folder}/${columnName(number)}`;
+  const column = readColumn(disk, file);
+  if (column === undefined) throw damaged(file, 0, 'the id column cannot be read');
+  if (column.journal !== journal || column.segment !== number)
+    throw damaged(file, 8, `the id column belongs to segment ${column.segment} of journal ${column.journal}`);
+  return column;
+}
+
+/**
+ * The columns right before the first segment, without a gap. Columns go oldest first, so what stands in front of one
+ * that has left the window has left it too, and so has what stands in front of one that holds only the end of its
+ * segment: the beginning was more than `idsMax`.
+ */
+function chooseColumns(disk: Disk, folder: string, numbers: readonly number[], first: SegmentHeader, oldestMs: number) {
+  const columns: RecoveredColumn[] = [];
+  // Of a segment that is read anyway: the doctor took away what stood behind it before it could be recycled.
+  const expired = numbers.filter((number) => number >= first.segment);
+  let isOver = false;
+  let next: { readonly segment: number; readonly firstSeq: number } = first;
+  for (const number of numbers.filter((one) => one < first.segment).toReversed()) {
+    const column = summary(loadColumn(disk, folder, number, first.journal));
+    const isCutShort = next !== first && column.segment === next.segment - 1 && column.lastSeq + 1 < next.firstSeq;
+    isOver ||= column.lastMs < oldestMs || isCutShort;
+    if (isOver) expired.push(number);
+    else if (column.lastSeq + 1 !== next.firstSeq)
+      throw damaged(
+        `${folder}/${columnName(number)}`,
+        0,
+        `the ids ${column.lastSeq + 1} to ${next.firstSeq - 1} behind it are missing`,
+      );
     else {
-      kept.unshift(column);
-      end = column.firstSeq;
+      columns.unshift(column);
+      next = column;
     }
   }
-  return { kept, expired };
+  return { columns, expired };
+}
+
+function summary({ segment, firstSeq, ids, marks }: IdColumn): RecoveredColumn {
+  return { segment, firstSeq, lastSeq: firstSeq + ids.byteLength / ID_BYTES - 1, lastMs: marks.at(-1)?.timeMs ?? 0 };
 }
 
 function addColumn(index: DedupeIndex, column: IdColumn): void {
@@ -184,7 +202,7 @@ function readSegment(
       last = { offset: frame.offset, length: frame.header.length, firstSeq: frame.header.firstSeq };
     }
     const endOffset = scan.offset();
-    const behind = findFramesBehind(disk, fd, size, header, endOffset);
+    const behind = findFramesBehind(disk, fd, size, header.salt, endOffset);
     if (behind[0] !== undefined)
       throw damaged(
         file,
@@ -248,10 +266,6 @@ function tornAt(
   const frame = readFrameHeader(readBytes(disk, fd, offset, FRAME_HEADER_BYTES));
   if (frame.salt !== header.salt || frame.number !== number) return undefined;
   return { file, offset, length: Math.min(frame.length, size - Math.max(offset, SEGMENT_HEADER_BYTES)) };
-}
-
-function lastSeqOf(column: IdColumn): number {
-  return column.firstSeq + column.ids.byteLength / ID_BYTES - 1;
 }
 
 function sorted(numbers: readonly (number | undefined)[]): number[] {

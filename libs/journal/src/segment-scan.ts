@@ -114,22 +114,16 @@ export function createFrameReader(disk: Disk, fd: number, size: number, salt: bi
  * Looks for intact frames of this life behind `offset`, where none was. One there means that something acknowledged
  * stands behind bytes that cannot be read: damage, not a torn tail. Returns where they stand.
  */
-export function findFramesBehind(
-  disk: Disk,
-  fd: number,
-  size: number,
-  header: SegmentHeader,
-  offset: number,
-): number[] {
+export function findFramesBehind(disk: Disk, fd: number, size: number, salt: bigint, offset: number): number[] {
   const found: number[] = [];
-  const frameAt = createFrameReader(disk, fd, size, header.salt);
-  const salt = Buffer.alloc(8);
-  salt.writeBigUInt64LE(header.salt);
+  const frameAt = createFrameReader(disk, fd, size, salt);
+  const wanted = Buffer.alloc(8);
+  wanted.writeBigUInt64LE(salt);
   const window = Buffer.alloc(BUFFER_BYTES);
   for (let start = offset; start < size; start += window.byteLength - 8) {
     const count = disk.read(fd, window, 0, Math.min(window.byteLength, size - start), start);
     const filled = window.subarray(0, count);
-    for (let at = filled.indexOf(salt); at !== -1; at = filled.indexOf(salt, at + 1)) {
+    for (let at = filled.indexOf(wanted); at !== -1; at = filled.indexOf(wanted, at + 1)) {
       const candidate = start + at - SALT_OFFSET;
       if (candidate <= offset || candidate % 8 !== 0 || candidate <= (found.at(-1) ?? 0)) continue;
       if (frameAt(candidate) !== undefined) found.push(candidate);

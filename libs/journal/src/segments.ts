@@ -1,29 +1,24 @@
 /**
- * The segment files of a journal that is being written: the active one, the sealed ones, the preallocated spares and
- * the id columns. Files are made of zeros in the background and recycled by renaming, so that a sync on the active
- * one never waits for the file system to allocate.
+ * The segment files of a journal that is being written: the active one, the sealed ones and the id columns. What is
+ * delivered is condensed to its ids and recycled by renaming.
  */
 import type { DedupeIndex } from './dedupe-index.ts';
 import { type Disk, syncInPool } from './disk.ts';
+import { JournalRefusal } from './errors.ts';
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, type SegmentHeader } from './format.ts';
 import { writeColumn } from './id-column.ts';
-import { columnName, isTemporary, segmentName, spareName, temporaryName } from './names.ts';
+import { columnName, isTemporary, segmentName } from './names.ts';
 import type { Recovered, RecoveredColumn } from './recovery.ts';
-
-export interface SegmentLimits {
-  /** Size of a segment file in bytes. */
-  readonly segmentBytes: number;
-  /** All segment files together, in bytes: undelivered events can take no more. */
-  readonly bytesMax: number;
-  /** What must stay free on the disk, in bytes: the sinks need it to get rid of anything. */
-  readonly diskReserveBytes: number;
-}
+import { createSpares, type SegmentLimits } from './spares.ts';
 
 interface Sealed {
   readonly number: number;
   readonly firstSeq: number;
   readonly lastSeq: number;
-  readonly bytes: number;
+  /** Where its frames end. */
+  readonly endOffset: number;
+  /** Size of the file in bytes. */
+  readonly size: number;
 }
 
 export interface ActiveSegment {
@@ -44,14 +39,14 @@ export interface SegmentBegin {
 
 export interface Segments {
   active(): ActiveSegment;
-  /** Bytes that still fit into the active segment. */
+  /** Bytes that still fit into the active segment, or into the one that is about to take its place. */
   room(): number;
   spares(): number;
   /** Seals the active segment and begins a spare one: its header is synced, and its name, before this returns. */
   roll(begin: SegmentBegin): void;
   /** The same without holding the event loop while the disk works. */
   rollInPool(begin: SegmentBegin): Promise<void>;
-  /** Makes spares until there are enough or no more may be made. */
+  /** Makes spares until there are enough or no more may be made. Never rejects. */
   prepare(): Promise<void>;
   /** Looks at the free space again; called every second. */
   checkDisk(): void;
@@ -59,18 +54,21 @@ export interface Segments {
   lowDisk(): string | undefined;
   /** Why there is no spare segment; undefined while one is being made. */
   noSpare(): string | undefined;
-  /** Condenses and recycles, in the background, the sealed segments whose events every sink has. */
+  /**
+   * Condenses and recycles, in the background, the sealed segments whose events every sink has. When it rejects, the
+   * segments that are left stay as they are, until it is called again.
+   */
   release(releasedSeq: number): Promise<void>;
-  /** Removes id columns of which nothing is in the window any more. */
+  /** Removes the id columns of which nothing is in the index any more: too old, or pushed out. */
   dropColumns(beforeMs: number): void;
+  /** Bytes of frames after `releasedSeq`. */
   pendingBytes(releasedSeq: number, lastSeq: number): number;
+  /** Segment files, spares among them. */
   count(): number;
   /** Ends the background work and closes the active file. */
   close(): Promise<void>;
 }
 
-const SPARES_WANTED = 1;
-const SPARES_MAX = 2;
 const ZEROS_BYTES = 1 << 20;
 
 export interface SegmentDeps {
@@ -83,151 +81,108 @@ export interface SegmentDeps {
   readonly newSalt: () => bigint;
 }
 
-/** Opens what `recover` found, or a new journal (from sequence number 1) when it found nothing. */
+/**
+ * Opens what `recover` found, or a new journal (from sequence number 1) when it found nothing. Throws `JournalRefusal`
+ * (`no_space`) when the disk cannot hold the first segment.
+ */
 export function openSegments(deps: SegmentDeps, recovered: Recovered | undefined, nowMs: number): Segments {
   const { disk, folder, limits, journal, secretCheck, index, newSalt } = deps;
+  const pathOf = (segment: number): string => `${folder}/${segmentName(segment)}`;
+  for (const name of disk.list(folder)) if (isTemporary(name)) disk.remove(`${folder}/${name}`);
   const sealed: Sealed[] = [];
   const columns: RecoveredColumn[] = [...(recovered?.columns ?? [])];
-  const spares: number[] = [];
-  let nextSpare = (recovered?.spares.at(-1) ?? 0) + 1;
-  let preparing: Promise<void> | undefined;
+  const spares = createSpares({ disk, folder, limits, usedBytes }, recovered?.spares ?? []);
   let releasing: Promise<void> | undefined;
   let releaseTarget = 0;
-  let refusal: string | undefined;
-  let lowDisk: string | undefined;
-  let active = start();
+  let closed = false;
+  /** Has its header, and not yet its name. */
+  let next: ActiveSegment | undefined;
+  let active = recovered === undefined ? createFirst() : reopen(recovered);
 
-  function start(): ActiveSegment {
-    for (const name of disk.list(folder)) if (isTemporary(name)) disk.remove(`${folder}/${name}`);
-    for (const spare of recovered?.spares ?? []) {
-      if (disk.size(`${folder}/${spareName(spare)}`) === limits.segmentBytes) spares.push(spare);
-      else disk.remove(`${folder}/${spareName(spare)}`);
-    }
-    const last = recovered?.segments.at(-1);
-    if (recovered === undefined || last === undefined) return createFirst();
-    for (const segment of recovered.segments.slice(0, -1)) sealed.push({ ...segment, bytes: segment.endOffset });
-    for (const number of recovered.condensed) recycle(number);
-    for (const number of recovered.expired) disk.remove(`${folder}/${columnName(number)}`);
-    const path = `${folder}/${segmentName(last.number)}`;
+  function reopen({ segments, condensed, expired }: Recovered): ActiveSegment {
+    for (const segment of segments.slice(0, -1)) sealed.push({ ...segment, size: disk.size(pathOf(segment.number)) });
+    const recycled = condensed.map((number) => spares.reclaim(pathOf(number), disk.size(pathOf(number))));
+    for (const number of expired) disk.remove(`${folder}/${columnName(number)}`);
+    const last = segments.at(-1);
+    if (last === undefined) throw new Error('a journal that is written has a segment');
+    // The former process may have died between giving the last segment its name and syncing it.
+    disk.syncFolder(folder);
+    for (const spare of recycled) if (spare !== undefined) spares.keep(spare);
+    const path = pathOf(last.number);
     return { fd: disk.open(path, 'write'), header: last.header, size: disk.size(path), offset: last.endOffset };
   }
 
   /** The very first segment is the only one that is not made in the background. */
   function createFirst(): ActiveSegment {
-    const spare = nextSpare++;
-    const fd = disk.open(`${folder}/${spareName(spare)}`, 'create');
-    const zeros = new Uint8Array(ZEROS_BYTES);
-    for (let at = 0; at < limits.segmentBytes; at += zeros.byteLength)
-      disk.write(fd, zeros.subarray(0, Math.min(zeros.byteLength, limits.segmentBytes - at)), at);
+    const path = `${folder}/first.part`;
+    const fd = disk.open(path, 'create');
+    try {
+      const zeros = new Uint8Array(ZEROS_BYTES);
+      for (let at = 0; at < limits.segmentBytes; at += zeros.byteLength)
+        disk.write(fd, zeros.subarray(0, Math.min(zeros.byteLength, limits.segmentBytes - at)), at);
+    } catch (error) {
+      disk.close(fd);
+      disk.remove(path);
+      if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+      const needed = `the journal's first segment needs ${limits.segmentBytes} bytes`;
+      throw new JournalRefusal(
+        'no_space',
+        path,
+        undefined,
+        `The disk of ${folder} is full: ${needed}. Free some space.`,
+      );
+    }
+    const first = writeHeader(fd, 1, { firstFrame: 1, firstSeq: 1, timeMs: nowMs });
     disk.sync(fd);
-    disk.close(fd);
-    spares.push(spare);
-    return takeSpare(1, { firstFrame: 1, firstSeq: 1, timeMs: nowMs });
+    disk.rename(path, pathOf(1));
+    disk.syncFolder(folder);
+    return first;
   }
 
-  function writeHeader(segment: number, begin: SegmentBegin): ActiveSegment & { readonly spare: string } {
-    const number = spares.shift();
-    if (number === undefined) throw new Error('no spare segment: room is asked for before every append');
+  function writeHeader(fd: number, segment: number, begin: SegmentBegin): ActiveSegment {
     const header: SegmentHeader = { journal, secretCheck, salt: newSalt(), segment, ...begin };
-    const spare = `${folder}/${spareName(number)}`;
-    const fd = disk.open(spare, 'write');
     disk.write(fd, encodeSegmentHeader(header), 0);
-    return { fd, header, size: limits.segmentBytes, offset: SEGMENT_HEADER_BYTES, spare };
+    return { fd, header, size: limits.segmentBytes, offset: SEGMENT_HEADER_BYTES };
+  }
+
+  function beginSpare(begin: SegmentBegin): { readonly taken: ActiveSegment; readonly spare: string } {
+    const spare = spares.take();
+    if (spare === undefined) throw new Error('no spare segment: room is asked for before every append');
+    const taken = writeHeader(disk.open(spare, 'write'), active.header.segment + 1, begin);
+    next = taken;
+    return { taken, spare };
   }
 
   /** Header and name are durable before this returns, so that no frame can stand in a segment without them. */
-  function takeSpare(segment: number, begin: SegmentBegin): ActiveSegment {
-    const { spare, ...taken } = writeHeader(segment, begin);
-    disk.sync(taken.fd);
-    disk.rename(spare, `${folder}/${segmentName(segment)}`);
-    disk.syncFolder(folder);
-    return taken;
-  }
-
   function roll(begin: SegmentBegin): void {
-    seal(takeSpare(active.header.segment + 1, begin));
+    const { taken, spare } = beginSpare(begin);
+    disk.sync(taken.fd);
+    disk.rename(spare, pathOf(taken.header.segment));
+    disk.syncFolder(folder);
+    seal(taken);
   }
 
   async function rollInPool(begin: SegmentBegin): Promise<void> {
-    const segment = active.header.segment + 1;
-    const { spare, ...taken } = writeHeader(segment, begin);
+    const { taken, spare } = beginSpare(begin);
     await syncInPool(disk, taken.fd);
-    disk.rename(spare, `${folder}/${segmentName(segment)}`);
+    disk.rename(spare, pathOf(taken.header.segment));
     await disk.syncFolderAsync(folder);
     seal(taken);
   }
 
-  function seal(next: ActiveSegment): void {
-    const { header, offset, fd } = active;
-    sealed.push({
-      number: header.segment,
-      firstSeq: header.firstSeq,
-      lastSeq: next.header.firstSeq - 1,
-      bytes: offset,
-    });
-    active = next;
+  function seal(taken: ActiveSegment): void {
+    const { header, offset, size, fd } = active;
+    const lastSeq = taken.header.firstSeq - 1;
+    sealed.push({ number: header.segment, firstSeq: header.firstSeq, lastSeq, endOffset: offset, size });
+    active = taken;
+    next = undefined;
     disk.close(fd);
     // A whole segment's time to make the next one.
-    void prepare();
+    void spares.prepare();
   }
 
-  const fileCount = (): number => sealed.length + 1 + spares.length;
-
-  function checkDisk(): void {
-    const free = disk.freeBytes(folder);
-    lowDisk =
-      free < limits.diskReserveBytes
-        ? `only ${free} bytes are free on the disk, and ${limits.diskReserveBytes} must stay free`
-        : undefined;
-  }
-
-  /** Why one more file may not be made. */
-  function limitReached(): string | undefined {
-    if ((fileCount() + 1) * limits.segmentBytes > limits.bytesMax)
-      return `the journal has reached its limit of ${limits.bytesMax} bytes`;
-    const free = disk.freeBytes(folder);
-    return free < limits.diskReserveBytes + limits.segmentBytes
-      ? `only ${free} bytes are free on the disk: not enough for another segment of ${limits.segmentBytes} bytes beside the ${limits.diskReserveBytes} that must stay free`
-      : undefined;
-  }
-
-  function prepare(): Promise<void> {
-    preparing ??= prepareSpares().finally(() => {
-      preparing = undefined;
-    });
-    return preparing;
-  }
-
-  async function prepareSpares(): Promise<void> {
-    while (spares.length < SPARES_WANTED) {
-      refusal = limitReached();
-      if (refusal !== undefined) return;
-      try {
-        await makeSpare(nextSpare++);
-      } catch (error) {
-        refusal = `a new segment could not be made: ${(error as Error).message}`;
-        return;
-      }
-    }
-    refusal = undefined;
-  }
-
-  async function makeSpare(number: number): Promise<void> {
-    const part = `${folder}/${temporaryName(spareName(number))}`;
-    const fd = disk.open(part, 'create');
-    let complete = false;
-    try {
-      const zeros = new Uint8Array(ZEROS_BYTES);
-      for (let at = 0; at < limits.segmentBytes; at += zeros.byteLength)
-        await disk.writeAsync(fd, zeros.subarray(0, Math.min(zeros.byteLength, limits.segmentBytes - at)), at);
-      await syncInPool(disk, fd);
-      complete = true;
-    } finally {
-      disk.close(fd);
-      if (!complete) disk.remove(part);
-    }
-    disk.rename(part, `${folder}/${spareName(number)}`);
-    spares.push(number);
+  function usedBytes(): number {
+    return sealed.reduce((sum, one) => sum + one.size, active.size + (next?.size ?? 0));
   }
 
   function release(releasedSeq: number): Promise<void> {
@@ -239,15 +194,23 @@ export function openSegments(deps: SegmentDeps, recovered: Recovered | undefined
   }
 
   async function releaseAll(): Promise<void> {
-    for (let first = sealed[0]; first !== undefined && first.lastSeq <= releaseTarget; first = sealed[0]) {
+    for (;;) {
+      const first = sealed[0];
+      if (first === undefined || first.lastSeq > releaseTarget || closed) break;
       await condense(first);
-      sealed.shift();
-      recycle(first.number);
+      try {
+        await recycle(first);
+      } finally {
+        sealed.shift();
+      }
     }
+    void spares.prepare();
   }
 
-  /** Leaves the ids that are still in the window; from then on the segment itself is not needed. */
+  /** Leaves the ids that are still in the index; from then on the segment itself is not needed. */
   async function condense(segment: Sealed): Promise<void> {
+    // Before this segment leaves less than all of its ids, nothing may stand in front of them: that would be a gap.
+    if (dropWhile((column) => column.lastSeq < index.baseSeq())) await disk.syncFolderAsync(folder);
     const firstSeq = Math.max(segment.firstSeq, index.baseSeq());
     if (firstSeq > segment.lastSeq) return;
     const marks = index.marks(firstSeq, segment.lastSeq + 1);
@@ -266,46 +229,58 @@ export function openSegments(deps: SegmentDeps, recovered: Recovered | undefined
    * The new name is durable before the file gets another life: else a power cut could bring back the old name with
    * the new header under it.
    */
-  function recycle(number: number): void {
-    const from = `${folder}/${segmentName(number)}`;
-    if (spares.length >= SPARES_MAX || disk.size(from) !== limits.segmentBytes) return disk.remove(from);
-    const spare = nextSpare++;
-    disk.rename(from, `${folder}/${spareName(spare)}`);
-    disk.syncFolder(folder);
-    spares.push(spare);
-    refusal = undefined;
+  async function recycle({ number, size }: Sealed): Promise<void> {
+    const spare = spares.reclaim(pathOf(number), size);
+    await disk.syncFolderAsync(folder);
+    if (spare !== undefined) spares.keep(spare);
   }
 
   function dropColumns(beforeMs: number): void {
-    while (columns[0] !== undefined && columns[0].lastMs < beforeMs)
-      disk.remove(`${folder}/${columnName((columns.shift() as RecoveredColumn).segment)}`);
+    dropWhile((column) => column.lastMs < beforeMs || column.lastSeq < index.baseSeq());
+  }
+
+  /** Oldest first, so that what stays has no gap. */
+  function dropWhile(isGone: (column: RecoveredColumn) => boolean): boolean {
+    const before = columns.length;
+    for (let first = columns[0]; first !== undefined && isGone(first); first = columns[0]) {
+      disk.remove(`${folder}/${columnName(first.segment)}`);
+      columns.shift();
+    }
+    return columns.length < before;
   }
 
   function pendingBytes(releasedSeq: number, lastSeq: number): number {
-    let bytes = shareOf(active.offset - SEGMENT_HEADER_BYTES, active.header.firstSeq, lastSeq, releasedSeq);
-    for (const segment of sealed) bytes += shareOf(segment.bytes, segment.firstSeq, segment.lastSeq, releasedSeq);
+    const open = active.offset - SEGMENT_HEADER_BYTES;
+    let bytes = shareOf(open, active.header.firstSeq, lastSeq, releasedSeq);
+    for (const one of sealed)
+      bytes += shareOf(one.endOffset - SEGMENT_HEADER_BYTES, one.firstSeq, one.lastSeq, releasedSeq);
     return bytes;
   }
 
   async function close(): Promise<void> {
-    await Promise.allSettled([preparing, releasing]);
+    closed = true;
+    await Promise.allSettled([releasing]);
+    await spares.close();
     disk.close(active.fd);
   }
 
   return {
     active: () => active,
-    room: () => active.size - active.offset,
-    spares: () => spares.length,
+    room() {
+      const { size, offset } = next ?? active;
+      return size - offset;
+    },
+    spares: spares.count,
     roll,
     rollInPool,
-    prepare,
-    checkDisk,
-    lowDisk: () => lowDisk,
-    noSpare: () => refusal,
+    prepare: spares.prepare,
+    checkDisk: spares.checkDisk,
+    lowDisk: spares.lowDisk,
+    noSpare: spares.noSpare,
     release,
     dropColumns,
     pendingBytes,
-    count: fileCount,
+    count: () => sealed.length + spares.count() + (next === undefined ? 1 : 2),
     close,
   };
 }

@@ -1,1 +1,13 @@
+export {
+  appendKeys,
+  DATA_FOLDER,
+  journalFolder,
+  knows,
+  lastSegment,
+  type Opened,
+  openOn,
+  readKeys,
+  SEGMENT_BYTES,
+  slowClock,
+} from './bench.ts';
 export { createVolatileDisk, type VolatileDisk } from './volatile-disk.ts';

@@ -46,7 +46,9 @@ class DiskError extends Error {
   }
 }
 
-export function createVolatileDisk(before: Map<string, Folder> = new Map()): VolatileDisk {
+const newFolder = (): Folder => ({ durable: new Map(), current: new Map(), changes: [] });
+
+export function createVolatileDisk(before: Map<string, Folder> = new Map([['/', newFolder()]])): VolatileDisk {
   const folders = before;
   const files = new Map<number, Inode>();
   let nextFd = 3;
@@ -116,6 +118,14 @@ export function createVolatileDisk(before: Map<string, Folder> = new Map()): Vol
     done(null);
   }
 
+  /** What the thread pool does is done in a later turn of the event loop, and never after the end. */
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => (dead ? undefined : resolve())));
+
+  const removeFolder = (path: string): void => {
+    folderOf(path);
+    folders.delete(path);
+  };
+
   const syncFolder = (path: string): void => {
     const folder = folderOf(path);
     folder.durable = new Map(folder.current);
@@ -141,8 +151,7 @@ export function createVolatileDisk(before: Map<string, Folder> = new Map()): Vol
     },
     write,
     async writeAsync(fd, bytes, position) {
-      await Promise.resolve();
-      if (dead) return new Promise<never>(() => undefined);
+      await turn();
       write(fd, bytes, position);
     },
     sync,
@@ -153,8 +162,7 @@ export function createVolatileDisk(before: Map<string, Folder> = new Map()): Vol
     },
     syncFolder,
     async syncFolderAsync(path) {
-      await Promise.resolve();
-      if (dead) return new Promise<never>(() => undefined);
+      await turn();
       syncFolder(path);
     },
     rename(from, to) {
@@ -165,14 +173,17 @@ export function createVolatileDisk(before: Map<string, Folder> = new Map()): Vol
         return;
       }
       const inode = inodeOf(from);
+      const isMove = dirname(from) !== dirname(to);
       change(to, (names) => {
-        names.delete(basename(from));
+        if (!isMove) names.delete(basename(from));
         names.set(basename(to), inode);
       });
+      if (isMove) change(from, (names) => names.delete(basename(from)));
     },
-    removeFolder(path) {
-      folderOf(path);
-      folders.delete(path);
+    removeFolder,
+    async removeFolderAsync(path) {
+      await turn();
+      removeFolder(path);
     },
     remove(path) {
       inodeOf(path);
@@ -187,7 +198,7 @@ export function createVolatileDisk(before: Map<string, Folder> = new Map()): Vol
     makeFolder(path) {
       alive();
       if (folders.has(path)) return;
-      folders.set(path, { durable: new Map(), current: new Map(), changes: [] });
+      folders.set(path, newFolder());
     },
     freeBytes: () => free,
     powerCut(random) {

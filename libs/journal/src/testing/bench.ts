@@ -1,16 +1,20 @@
-/** A small journal on a disk in memory, for tests that look at single bytes. */
-import {
-  type IdHash,
-  type Journal,
-  type JournalOptions,
-  listJournals,
-  openJournal,
-  openJournalReader,
-} from '@libs/journal';
-import type { VolatileDisk } from '@libs/journal/testing';
+/** A small journal on any disk, for tests that look at single bytes or stand between it and the disk. */
+import type { IdHash } from '../dedupe-index.ts';
+import type { Disk } from '../disk.ts';
+import type { ClockSources } from '../frame-clock.ts';
+import { type Journal, type JournalLimits, type JournalOptions, openJournal } from '../journal.ts';
+import { listJournals, openJournalReader } from '../reader.ts';
 
 export const DATA_FOLDER = '/data';
 export const SEGMENT_BYTES = 64 * 1024;
+
+const LIMITS: JournalLimits = {
+  segmentBytes: SEGMENT_BYTES,
+  bytesMax: 16 * SEGMENT_BYTES,
+  diskReserveBytes: 0,
+  windowMs: 3_600_000,
+  idsMax: 1_000_000,
+};
 
 export interface Opened {
   readonly journal: Journal;
@@ -18,8 +22,11 @@ export interface Opened {
   readonly failures: Error[];
 }
 
-/** Opens the journal of worker 0; `more` overrides any option. */
-export function open(disk: VolatileDisk, more: Partial<JournalOptions> = {}): Opened {
+/** Opens the journal of worker 0; `more` overrides any option, and any single limit. */
+export function openOn(
+  disk: Disk,
+  more: Partial<Omit<JournalOptions, 'limits'>> & { readonly limits?: Partial<JournalLimits> } = {},
+): Opened {
   const logged: string[] = [];
   const failures: Error[] = [];
   const journal = openJournal({
@@ -27,17 +34,11 @@ export function open(disk: VolatileDisk, more: Partial<JournalOptions> = {}): Op
     dataFolder: DATA_FOLDER,
     worker: 0,
     workers: 1,
-    limits: {
-      segmentBytes: SEGMENT_BYTES,
-      bytesMax: 16 * SEGMENT_BYTES,
-      diskReserveBytes: 0,
-      windowMs: 3_600_000,
-      idsMax: 1_000_000,
-    },
     log: (message) => logged.push(message),
     onDurable: () => undefined,
     onFailed: (error) => failures.push(error),
     ...more,
+    limits: { ...LIMITS, ...more.limits },
   });
   return { journal, logged, failures };
 }
@@ -61,7 +62,7 @@ export function knows(journal: Journal, key: string): boolean {
 }
 
 /** Every row that a reader gets, as the keys in order. `durableSeq` as a nudge from accept. */
-export function readKeys(disk: VolatileDisk, durableSeq: number, afterSeq = 0): string[] {
+export function readKeys(disk: Disk, durableSeq: number, afterSeq = 0): string[] {
   const [folder] = listJournals(disk, DATA_FOLDER);
   if (folder === undefined) return [];
   const reader = openJournalReader(disk, folder);
@@ -80,16 +81,22 @@ export function readKeys(disk: VolatileDisk, durableSeq: number, afterSeq = 0): 
   return keys;
 }
 
-export function journalFolder(disk: VolatileDisk): string {
+export function journalFolder(disk: Disk): string {
   return (listJournals(disk, DATA_FOLDER)[0] as { folder: string }).folder;
 }
 
 /** Path of the newest segment. */
-export function lastSegment(disk: VolatileDisk): string {
+export function lastSegment(disk: Disk): string {
   const folder = journalFolder(disk);
   return `${folder}/${disk
     .list(folder)
     .filter((name) => name.endsWith('.segment'))
     .sort()
     .at(-1)}`;
+}
+
+/** Every sync seems to take 50 ms, so that after the first one they go to the thread pool. */
+export function slowClock(): ClockSources {
+  let nowMs = 0;
+  return { wallMs: Date.now, monotonicMs: () => (nowMs += 50) };
 }
