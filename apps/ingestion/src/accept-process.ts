@@ -32,13 +32,16 @@ export async function runAccept(settingsFile: string): Promise<void> {
       stored.close();
       return gate.close();
     }
+    const stopTimeoutMs = config.SHUTDOWN_TIMEOUT_MS / 4;
     /** Listeners stop first; then the WebSockets go, since the server's own end waits for them. */
     async function stopServing(): Promise<void> {
       const stopped = server.stop();
+      // A query may wait for a deliver that does not answer: it has half the time.
+      const giveUp = setTimeout(() => link.giveUp(), stopTimeoutMs / 2);
       await stream.closeAll(1001, 'the service is shutting down');
       await stopped;
+      clearTimeout(giveUp);
     }
-    const stopTimeoutMs = config.SHUTDOWN_TIMEOUT_MS / 4;
     const lifecycle = createLifecycle([
       { name: 'lock', stop: () => lock.release() },
       { name: 'link', stop: () => link.close() },

@@ -12,6 +12,8 @@ export interface DeliverLink {
   flush(): void;
   state(): { readonly state: DeliverState; readonly ageMs: number } | undefined;
   ask(path: string, init: RequestInit): Promise<Response>;
+  /** Ends the queries that deliver has not answered yet: the service is going away. */
+  giveUp(): void;
   close(): void;
 }
 
@@ -29,6 +31,7 @@ const STATE_AGE_MAX_MS = 5_000;
 
 export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
   const { journal, stored } = options;
+  const goingAway = new AbortController();
   let nudge: ReturnType<typeof setTimeout> | undefined;
   let last: { state: DeliverState; atMs: number } | undefined;
 
@@ -57,8 +60,9 @@ export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
   }
 
   async function ask(path: string, init: RequestInit): Promise<Response> {
+    const signal = init.signal ? AbortSignal.any([init.signal, goingAway.signal]) : goingAway.signal;
     try {
-      return await fetch(`http://deliver${path}`, { ...init, unix: options.queryPath });
+      return await fetch(`http://deliver${path}`, { ...init, signal, unix: options.queryPath });
     } catch (cause) {
       if (init.signal?.aborted === true) throw cause;
       throw new Retryable('deliver_unreachable', 'The process that answers queries is being started again.', { cause });
@@ -78,6 +82,7 @@ export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
       return last === undefined || ageMs > STATE_AGE_MAX_MS ? undefined : { state: last.state, ageMs };
     },
     ask,
+    giveUp: () => goingAway.abort(),
     close() {
       clearInterval(repeat);
       clearTimeout(nudge);
