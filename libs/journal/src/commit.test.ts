@@ -21,6 +21,8 @@ interface Bench {
   join(count: number, rowLength?: number): Promise<boolean>;
   /** Milliseconds that every further sync seems to take. */
   syncMs: number;
+  /** Milliseconds for which the event loop is busy after it began a sync in the thread pool. */
+  busyMs: number;
   /** What every further call of this kind throws. */
   failing: Note['what'] | undefined;
   /** In the thread pool: waits until it is called. */
@@ -34,7 +36,15 @@ function start(more: { segmentBytes?: number; frameBytesMax?: number; holding?: 
   const segmentBytes = more.segmentBytes ?? 1 << 20;
   const index = createDedupeIndex({ windowMs: 3_600_000, idsMax: 1_000_000 }, 1);
   let clockMs = 0;
-  const bench: Bench = { notes: [], durable: [], failures: [], syncMs: 0, failing: undefined, timeMs: 100 } as never;
+  const bench: Bench = {
+    notes: [],
+    durable: [],
+    failures: [],
+    syncMs: 0,
+    busyMs: 0,
+    failing: undefined,
+    timeMs: 100,
+  } as never;
   const note = (one: Note): void => {
     bench.notes.push(one);
     if (bench.failing === one.what) throw Object.assign(new Error(`EIO: ${one.what}`), { code: 'EIO' });
@@ -50,6 +60,7 @@ function start(more: { segmentBytes?: number; frameBytesMax?: number; holding?: 
       note({ what: 'sync' });
     },
     syncAsync(_fd: number, done: (error: Error | null) => void) {
+      clockMs += bench.busyMs;
       const finish = (): void => {
         bench.finish = undefined;
         clockMs += bench.syncMs;
@@ -181,7 +192,15 @@ test('a slow sync moves the others to the thread pool, many fast ones bring them
   bench.syncMs = 0.2;
   for (let at = 0; at < 300 && bench.committer.stats().syncMode === 'pool'; at++) await bench.join(1);
   expect(bench.committer.stats().syncMode).toBe('inline');
-  // Also when none of them stands out.
+  // Also when the event loop has so much to do that it hears of each one late.
+  bench.syncMs = 11;
+  await bench.join(1);
+  bench.syncMs = 0.2;
+  bench.busyMs = 5;
+  for (let at = 0; at < 300 && bench.committer.stats().syncMode === 'pool'; at++) await bench.join(1);
+  expect(bench.committer.stats().syncMode).toBe('inline');
+  bench.busyMs = 0;
+  // And away again when none of them stands out, but all are slow.
   bench.syncMs = 3;
   for (let at = 0; at < 20; at++) await bench.join(1);
   expect(bench.committer.stats().syncMode).toBe('pool');

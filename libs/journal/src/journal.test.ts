@@ -77,6 +77,22 @@ test('a secret and a folder whose names were not synced when their process died 
   expect(knows(three.journal, 'acknowledged')).toBe(true);
 });
 
+test('a data folder in a folder that may not be read is fine; one whose names cannot be synced is not', () => {
+  const refusing = (folder: string, code: string): Disk => {
+    const disk = newDisk();
+    return {
+      ...disk,
+      syncFolder(path) {
+        if (path === folder) throw Object.assign(new Error(code), { code });
+        disk.syncFolder(path);
+      },
+    };
+  };
+  expect(open(refusing('/', 'EACCES')).journal.durableSeq()).toBe(0);
+  expect(() => openOn(refusing('/', 'EIO'))).toThrow('EIO');
+  expect(() => openOn(refusing(DATA_FOLDER, 'EACCES'))).toThrow('EACCES');
+});
+
 test('two journals that claim the same worker are refused: only one of them would be looked after', async () => {
   const disk = newDisk();
   const { journal } = open(disk);

@@ -1,5 +1,6 @@
 /** The journal that one accept process appends to: recovery, dedupe index, group commit, retention. */
 import { randomBytes, randomUUID } from 'node:crypto';
+import { dirname } from 'node:path';
 import { type Committer, createCommitter, type Durable, frameBytesBound } from './commit.ts';
 import { createDedupeIndex, createIdHasher, type DedupeLimits, type IdHash } from './dedupe-index.ts';
 import type { Disk } from './disk.ts';
@@ -95,6 +96,7 @@ export function openJournal(options: JournalOptions): Journal {
   // Whoever made these names may have died before they were synced, and from now on acknowledged events lie below them.
   disk.syncFolder(root);
   disk.syncFolder(options.dataFolder);
+  syncParent(disk, options.dataFolder);
 
   const recovered = recover(disk, folder, secretCheck, limits, clockSources.wallMs());
   if (recovered !== undefined && recovered.journal !== id)
@@ -289,6 +291,16 @@ export function openJournal(options: JournalOptions): Journal {
     state: currentState,
     close,
   };
+}
+
+/** A folder that we may not even open is the operator's, who made our own in it. */
+function syncParent(disk: Disk, folder: string): void {
+  try {
+    disk.syncFolder(dirname(folder));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EACCES' && code !== 'EPERM') throw error;
+  }
 }
 
 /** The folder of this worker's journal, or the one that a new journal gets. */
