@@ -76,7 +76,7 @@ for (const kind of ['delivered and condensed', 'waiting for delivery'] as const)
       time.monotonic += MINUTE_MS;
       if (kind !== 'waiting for delivery') one.journal.release(one.journal.id, one.journal.durableSeq());
     }
-    if (kind !== 'waiting for delivery') await until(() => one.journal.state().segments <= 3);
+    if (kind !== 'waiting for delivery') await until(() => one.journal.state().segments <= 4);
     for (let restart = 0; restart < 3; restart++) {
       disk = disk.processCrash();
       const again = open(disk, { ...HOUR, clock: sources });

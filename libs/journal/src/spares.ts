@@ -34,8 +34,9 @@ export interface Spares {
   close(): Promise<void>;
 }
 
-const SPARES_WANTED = 1;
-const SPARES_MAX = 2;
+/** Under full load a segment is used up in about three seconds, and making one may take as long on a busy disk. */
+const SPARES_WANTED = 2;
+const SPARES_MAX = 3;
 const ZEROS_BYTES = 1 << 20;
 
 export interface SpareDeps {
