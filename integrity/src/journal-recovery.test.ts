@@ -3,11 +3,11 @@ import { afterEach, expect, test } from 'bun:test';
 import { JournalRefusal } from '@libs/journal';
 import {
   appendKeys,
-  createVolatileDisk,
-  DATA_FOLDER,
+  createOpener,
   journalFolder,
   knows,
   lastSegment,
+  newDisk,
   type Opened,
   openOn as open,
   readKeys,
@@ -15,23 +15,8 @@ import {
   type VolatileDisk,
 } from '@libs/journal/testing';
 
-const opened: Opened[] = [];
-// Not awaited: on a disk that is gone, no end ever comes.
-afterEach(() => {
-  for (const { journal } of opened.splice(0)) void journal.close().catch(() => false);
-});
-
-function reopen(disk: VolatileDisk, more: Parameters<typeof open>[1] = {}): Opened {
-  const one = open(disk, more);
-  opened.push(one);
-  return one;
-}
-
-function newDisk(): VolatileDisk {
-  const disk = createVolatileDisk();
-  disk.makeFolder(DATA_FOLDER);
-  return disk;
-}
+const { open: reopen, closeAll } = createOpener();
+afterEach(closeAll);
 
 /** Fills segments, delivers them, and goes on until the active segment is a recycled one. */
 async function untilRecycled(disk: VolatileDisk): Promise<Opened> {

@@ -5,35 +5,19 @@ import { JournalRefusal } from './errors.ts';
 import { activeFolderName } from './names.ts';
 import {
   appendKeys,
-  createVolatileDisk,
+  createOpener,
   DATA_FOLDER,
   journalFolder,
   knows,
-  type Opened,
+  newDisk,
   openOn,
   readKeys,
   SEGMENT_BYTES,
   slowClock,
-  type VolatileDisk,
 } from './testing/index.ts';
 
-const opened: Opened[] = [];
-// Not awaited: on a disk that is gone, no end ever comes.
-afterEach(() => {
-  for (const { journal } of opened.splice(0)) void journal.close().catch(() => false);
-});
-
-function open(...args: Parameters<typeof openOn>): Opened {
-  const one = openOn(...args);
-  opened.push(one);
-  return one;
-}
-
-function newDisk(): VolatileDisk {
-  const disk = createVolatileDisk();
-  disk.makeFolder(DATA_FOLDER);
-  return disk;
-}
+const { open, closeAll } = createOpener();
+afterEach(closeAll);
 
 const filesOf = (disk: Disk): string[] => disk.list(journalFolder(disk)).sort();
 const until = async (condition: () => boolean): Promise<void> => {

@@ -6,11 +6,12 @@ import { encodeColumn, readColumn } from './id-column.ts';
 import { readSegmentHeader } from './segment-scan.ts';
 import {
   appendKeys,
-  createVolatileDisk,
+  createOpener,
   DATA_FOLDER,
   journalFolder,
   knows,
   lastSegment,
+  newDisk,
   type Opened,
   openOn,
   readKeys,
@@ -18,22 +19,8 @@ import {
 } from './testing/index.ts';
 
 const MINUTE_MS = 60_000;
-const opened: Opened[] = [];
-afterEach(() => {
-  for (const { journal } of opened.splice(0)) void journal.close().catch(() => false);
-});
-
-function open(...args: Parameters<typeof openOn>): Opened {
-  const one = openOn(...args);
-  opened.push(one);
-  return one;
-}
-
-function newDisk(): VolatileDisk {
-  const disk = createVolatileDisk();
-  disk.makeFolder(DATA_FOLDER);
-  return disk;
-}
+const { open, closeAll } = createOpener();
+afterEach(closeAll);
 
 const namesIn = (disk: Disk, ending: string): string[] =>
   disk

@@ -3,35 +3,18 @@ import { afterEach, expect, test } from 'bun:test';
 import type { Disk } from './disk.ts';
 import {
   appendKeys,
-  createVolatileDisk,
-  DATA_FOLDER,
+  createOpener,
   journalFolder,
   knows,
+  newDisk,
   type Opened,
-  openOn,
   readKeys,
   SEGMENT_BYTES,
   slowClock,
-  type VolatileDisk,
 } from './testing/index.ts';
 
-const opened: Opened[] = [];
-// Not awaited: on a disk that is gone, no end ever comes.
-afterEach(() => {
-  for (const { journal } of opened.splice(0)) void journal.close().catch(() => false);
-});
-
-function open(...args: Parameters<typeof openOn>): Opened {
-  const one = openOn(...args);
-  opened.push(one);
-  return one;
-}
-
-function newDisk(): VolatileDisk {
-  const disk = createVolatileDisk();
-  disk.makeFolder(DATA_FOLDER);
-  return disk;
-}
+const { open, closeAll } = createOpener();
+afterEach(closeAll);
 
 const filesOf = (disk: Disk): string[] => disk.list(journalFolder(disk)).sort();
 const columnsOf = (disk: Disk): string[] => filesOf(disk).filter((name) => name.endsWith('.ids'));

@@ -4,6 +4,7 @@ import type { Disk } from '../disk.ts';
 import type { ClockSources } from '../frame-clock.ts';
 import { type Journal, type JournalLimits, type JournalOptions, openJournal } from '../journal.ts';
 import { listJournals, openJournalReader } from '../reader.ts';
+import { createVolatileDisk, type VolatileDisk } from './volatile-disk.ts';
 
 export const DATA_FOLDER = '/data';
 export const SEGMENT_BYTES = 64 * 1024;
@@ -41,6 +42,29 @@ export function openOn(
     limits: { ...LIMITS, ...more.limits },
   });
   return { journal, logged, failures };
+}
+
+/** Opens journals as `openOn` does and remembers them; `closeAll` belongs into `afterEach`. */
+export function createOpener() {
+  const opened: Opened[] = [];
+  return {
+    open(...args: Parameters<typeof openOn>): Opened {
+      const one = openOn(...args);
+      opened.push(one);
+      return one;
+    },
+    /** Not awaited: on a disk that is gone, no end ever comes. */
+    closeAll(): void {
+      for (const { journal } of opened.splice(0)) void journal.close().catch(() => false);
+    },
+  };
+}
+
+/** A disk in memory with an empty data folder. */
+export function newDisk(): VolatileDisk {
+  const disk = createVolatileDisk();
+  disk.makeFolder(DATA_FOLDER);
+  return disk;
 }
 
 /** Appends one frame of rows with these keys; resolves to whether it became durable. */

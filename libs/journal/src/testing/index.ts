@@ -1,9 +1,11 @@
 export {
   appendKeys,
+  createOpener,
   DATA_FOLDER,
   journalFolder,
   knows,
   lastSegment,
+  newDisk,
   type Opened,
   openOn,
   readKeys,
