@@ -104,8 +104,8 @@ test(
   async () => {
     const early: Rewrite = {
       file: 'apps/ingestion/src/accept.ts',
-      find: 'if (first <= journal.durableSeq()) outcomes[at]',
-      replace: 'if (first > 0) outcomes[at]',
+      find: 'if (first <= journal.durableSeq()) {',
+      replace: 'if (first > 0) {',
     };
     const slow = await startSlowSync(createSeeded(SEED), [early]);
     const hanging = await hang(slow);

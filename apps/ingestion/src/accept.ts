@@ -4,7 +4,7 @@
  */
 import type { IdHash, Journal } from '@libs/journal';
 import type { Checked, EventModel, EventOrigin } from '@libs/models';
-import type { Accept, AcceptOptions, AckLevel, Origin, Outcome, Rejected, Retry } from '@libs/pipeline';
+import type { Accept, AcceptOptions, Origin, Outcome, Rejected, Retry } from '@libs/pipeline';
 
 export interface StoredWatch {
   /** Resolves to true once the store has everything up to and including `seq`, to false at the time limit or abort. */
@@ -51,7 +51,6 @@ interface Piece {
   text: string;
   count: number;
 }
-type Open = { readonly at: number; readonly seq: number; readonly isNew: boolean };
 
 export function createAccept(deps: AcceptDeps): Accept {
   const { model, journal, wallMs } = deps;
@@ -62,20 +61,27 @@ export function createAccept(deps: AcceptDeps): Accept {
   async function accept(records: readonly unknown[], options: AcceptOptions): Promise<Outcome[]> {
     const nowMs = wallMs();
     const outcomes: Outcome[] = new Array(records.length);
-    const open =
+    const lastSeq =
       options.atomic === true
         ? appendAll(records, options, nowMs, outcomes)
         : append(records, options, nowMs, outcomes);
-    if (open.length > 0) await settle(open, options, outcomes);
+    if (lastSeq === 0) return outcomes;
+    // Frames become durable in order, so the last one speaks for all, unless it failed.
+    const allDurable = await journal.durableOf(lastSeq);
+    if (!allDurable) failBeyond(journal.durableSeq(), outcomes);
+    else if (options.ack === 'stored' && (await deps.stored.reached(lastSeq, options.signal))) raiseToStored(outcomes);
     return outcomes;
   }
 
-  /** Appends record by record; fills in what is settled at once and returns what waits for the disk. */
-  function append(records: readonly unknown[], options: AcceptOptions, nowMs: number, outcomes: Outcome[]): Open[] {
+  /**
+   * Appends record by record and writes down every outcome as it will be when the disk has everything up to the
+   * sequence number that this returns (0: nothing waits for the disk).
+   */
+  function append(records: readonly unknown[], options: AcceptOptions, nowMs: number, outcomes: Outcome[]): number {
     const origin = new Arrival(options.origin, nowMs);
     const tail = tailOf(nowMs);
-    const open: Open[] = [];
     const piece = { text: '', count: 0 };
+    let lastSeq = 0;
     try {
       for (let at = 0; at < records.length; at++) {
         const checked = model.check(records[at], origin);
@@ -86,8 +92,7 @@ export function createAccept(deps: AcceptDeps): Accept {
         journal.hash(checked.key, hash);
         const first = journal.find(hash);
         if (first !== 0) {
-          if (first <= journal.durableSeq()) outcomes[at] = DURABLE_DUPLICATE;
-          else open.push({ at, seq: first, isNew: false });
+          lastSeq = Math.max(lastSeq, duplicate(outcomes, at, first));
           continue;
         }
         if (journal.wasSeen(hash)) {
@@ -104,13 +109,28 @@ export function createAccept(deps: AcceptDeps): Accept {
         const seq = journal.claim(hash);
         piece.text += `${checked.row + tail + seq}}\n`;
         piece.count += 1;
-        open.push({ at, seq, isNew: true });
+        outcomes[at] = accepted(seq);
+        lastSeq = seq;
       }
     } finally {
       // Also when a bug of ours ends the loop: an id that was claimed without its row would stop every later append.
       flush(piece);
     }
-    return open;
+    return lastSeq;
+  }
+
+  function accepted(seq: number): Outcome {
+    return { kind: 'accepted', journal: journal.id, seq, level: 'journal' };
+  }
+
+  /** The first copy's sequence number while it is still in flight, else 0: only the former is waited for, and named. */
+  function duplicate(outcomes: Outcome[], at: number, first: number): number {
+    if (first <= journal.durableSeq()) {
+      outcomes[at] = DURABLE_DUPLICATE;
+      return 0;
+    }
+    outcomes[at] = { kind: 'duplicate', level: 'journal', position: { journal: journal.id, seq: first } };
+    return first;
   }
 
   function flush(piece: Piece): void {
@@ -120,7 +140,7 @@ export function createAccept(deps: AcceptDeps): Accept {
   }
 
   /** All or nothing: every record is checked before the first is claimed, and the new ones stand in one frame. */
-  function appendAll(records: readonly unknown[], options: AcceptOptions, nowMs: number, outcomes: Outcome[]): Open[] {
+  function appendAll(records: readonly unknown[], options: AcceptOptions, nowMs: number, outcomes: Outcome[]): number {
     const origin = new Arrival(options.origin, nowMs);
     const good: Good[] = [];
     for (let at = 0; at < records.length; at++) {
@@ -137,42 +157,29 @@ export function createAccept(deps: AcceptDeps): Accept {
     if (noRoom !== undefined) return refuseRest(outcomes, { kind: 'retry', ...noRoom });
 
     const tail = tailOf(nowMs);
-    const open: Open[] = [];
+    let lastSeq = 0;
     let text = '';
     let count = 0;
     for (const [at, { key, row }] of good.entries()) {
       journal.hash(key, hash);
       const first = journal.find(hash);
-      if (first === 0 ? journal.wasSeen(hash) : first <= journal.durableSeq()) outcomes[at] = DURABLE_DUPLICATE;
-      else if (first !== 0) open.push({ at, seq: first, isNew: false });
+      if (first !== 0) lastSeq = Math.max(lastSeq, duplicate(outcomes, at, first));
+      else if (journal.wasSeen(hash)) outcomes[at] = DURABLE_DUPLICATE;
       else {
         const seq = journal.claim(hash);
         text += `${row + tail + seq}}\n`;
         count += 1;
-        open.push({ at, seq, isNew: true });
+        outcomes[at] = accepted(seq);
+        lastSeq = seq;
       }
     }
     if (count > 0) journal.append(text, count);
-    return open;
+    return lastSeq;
   }
 
   function isNew({ key }: Good): boolean {
     journal.hash(key, hash);
     return journal.find(hash) === 0 && !journal.wasSeen(hash);
-  }
-
-  async function settle(open: readonly Open[], options: AcceptOptions, outcomes: Outcome[]): Promise<void> {
-    const lastSeq = open.reduce((max, one) => Math.max(max, one.seq), 0);
-    // Frames become durable in order, so the last one speaks for all, unless it failed.
-    const allDurable = await journal.durableOf(lastSeq);
-    const durableSeq = allDurable ? lastSeq : journal.durableSeq();
-    const wantsStored = options.ack === 'stored' && durableSeq === lastSeq;
-    const level: AckLevel = wantsStored && (await deps.stored.reached(lastSeq, options.signal)) ? 'stored' : 'journal';
-    for (const { at, seq, isNew } of open) {
-      if (seq > durableSeq) outcomes[at] = FAILED;
-      else if (isNew) outcomes[at] = { kind: 'accepted', journal: journal.id, seq, level };
-      else outcomes[at] = { kind: 'duplicate', level, position: { journal: journal.id, seq } };
-    }
   }
 
   return accept;
@@ -201,9 +208,27 @@ const TOO_LARGE: Rejected = {
   message: 'not stored: with failOnError a batch must fit into one frame of the journal; send a smaller one',
 };
 
-function refuseRest(outcomes: Outcome[], outcome: Rejected | Retry): Open[] {
+function refuseRest(outcomes: Outcome[], outcome: Rejected | Retry): number {
   for (let at = 0; at < outcomes.length; at++) outcomes[at] ??= outcome;
-  return [];
+  return 0;
+}
+
+/** The sequence number that an outcome waited for. */
+function seqOf(outcome: Outcome): number | undefined {
+  if (outcome.kind === 'accepted') return outcome.seq;
+  return outcome.kind === 'duplicate' ? outcome.position?.seq : undefined;
+}
+
+function failBeyond(durableSeq: number, outcomes: Outcome[]): void {
+  for (const [at, outcome] of outcomes.entries()) {
+    const seq = seqOf(outcome);
+    if (seq !== undefined && seq > durableSeq) outcomes[at] = FAILED;
+  }
+}
+
+function raiseToStored(outcomes: Outcome[]): void {
+  for (const [at, outcome] of outcomes.entries())
+    if (seqOf(outcome) !== undefined) outcomes[at] = { ...outcome, level: 'stored' } as Outcome;
 }
 
 function rejected({ code, field, message }: Extract<Checked, { ok: false }>): Rejected {
