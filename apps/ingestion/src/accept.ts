@@ -1,10 +1,11 @@
 /**
- * From parsed records to outcomes: validate, deduplicate, append, wait for the disk. One pass over a batch, no
- * promise per event: what shares a frame shares its promise.
+ * From parsed records to outcomes: validate, deduplicate, append, wait for the disk. No promise per event: what shares a
+ * frame shares its promise, and so does what shares a question to the window that instances share.
  */
 import type { IdHash, Journal } from '@libs/journal';
 import type { Checked, EventModel, EventOrigin } from '@libs/models';
 import type { Accept, AcceptOptions, Origin, Outcome, Rejected, Retry } from '@libs/pipeline';
+import type { Claims, ClaimVerdict } from './claims.ts';
 
 export interface StoredWatch {
   /** Resolves to true once the store has everything up to and including `seq`, to false at the time limit or abort. */
@@ -16,6 +17,8 @@ export interface AcceptDeps {
   readonly journal: Journal;
   readonly stored: StoredWatch;
   readonly wallMs: () => number;
+  /** Absent: no other process takes events for the same stores. */
+  readonly claims?: Claims | undefined;
 }
 
 /** Rows of one batch go to the journal in pieces of about this many UTF-16 units, so that no frame grows huge. */
@@ -51,45 +54,109 @@ interface Piece {
   text: string;
   count: number;
 }
+/** One call of accept: `good[i]` is record `i` when it may be stored and its outcome is still open. */
+interface Batch {
+  readonly good: (Good | undefined)[];
+  readonly outcomes: Outcome[];
+  readonly nowMs: number;
+  /** The shared window was not reached for at least one of the records. */
+  isLocal: boolean;
+}
 
 export function createAccept(deps: AcceptDeps): Accept {
-  const { model, journal, wallMs } = deps;
+  const { model, journal, claims, wallMs } = deps;
   const hash: IdHash = new Uint32Array(4);
   const tailOf = createTail(journal.id);
   const pieceLength = Math.min(PIECE_LENGTH, Math.floor(journal.frameBytesMax / PIECE_BYTES_PER_UNIT));
 
   async function accept(records: readonly unknown[], options: AcceptOptions): Promise<Outcome[]> {
-    const nowMs = wallMs();
-    const outcomes: Outcome[] = new Array(records.length);
-    const lastSeq =
-      options.atomic === true
-        ? appendAll(records, options, nowMs, outcomes)
-        : append(records, options, nowMs, outcomes);
+    const batch = check(records, options.origin);
+    const { outcomes } = batch;
+    const atomic = options.atomic === true;
+    if (atomic && batch.good.includes(undefined)) return refuseRest(outcomes, NOT_STORED);
+    const claimed = claims === undefined ? [] : await claimNew(batch, claims);
+    const lastSeq = atomic ? appendAll(batch) : append(batch);
+    if (claimed.length > 0) giveBack(batch, claimed);
     if (lastSeq === 0) return outcomes;
     // Frames become durable in order, so the last one speaks for all, unless it failed.
     const allDurable = await journal.durableOf(lastSeq);
     if (!allDurable) failBeyond(journal.durableSeq(), outcomes);
     else if (options.ack === 'stored' && (await deps.stored.reached(lastSeq, options.signal))) raiseToStored(outcomes);
+    if (claimed.length > 0) confirm(batch, claimed);
     return outcomes;
+  }
+
+  function check(records: readonly unknown[], from: Origin | undefined): Batch {
+    const nowMs = wallMs();
+    const origin = new Arrival(from, nowMs);
+    const good: Batch['good'] = new Array(records.length);
+    const outcomes: Outcome[] = new Array(records.length);
+    for (let at = 0; at < records.length; at++) {
+      const checked = model.check(records[at], origin);
+      if (checked.ok) good[at] = checked;
+      else {
+        good[at] = undefined;
+        outcomes[at] = rejected(checked);
+      }
+    }
+    return { good, outcomes, nowMs, isLocal: false };
+  }
+
+  /** Asks the shared window for every id that is not known here; resolves to the records that are ours to append. */
+  async function claimNew(batch: Batch, from: Claims): Promise<number[]> {
+    const asked: number[] = [];
+    const keys: string[] = [];
+    for (const [at, one] of batch.good.entries()) {
+      if (one === undefined || !isNew(one)) continue;
+      asked.push(at);
+      keys.push(one.key);
+    }
+    if (asked.length === 0) return [];
+    const verdicts = await from.claim(keys);
+    return asked.filter((at, index) => isOurs(batch, at, verdicts[index] as ClaimVerdict));
+  }
+
+  function isOurs(batch: Batch, at: number, verdict: ClaimVerdict): boolean {
+    if (verdict.kind === 'skipped') batch.isLocal = true;
+    if (verdict.kind === 'claimed' || verdict.kind === 'skipped') return true;
+    batch.good[at] = undefined;
+    batch.outcomes[at] =
+      verdict.kind === 'duplicate' ? DURABLE_DUPLICATE : { ...CLAIMED_ELSEWHERE, afterMs: verdict.afterMs };
+    return false;
+  }
+
+  /** What was claimed and did not get in is free for others, and for its sender's next attempt elsewhere. */
+  function giveBack({ good, outcomes }: Batch, claimed: readonly number[]): void {
+    const refused = claimed.filter((at) => outcomes[at]?.kind === 'retry' || outcomes[at]?.kind === 'rejected');
+    if (refused.length > 0) claims?.release(refused.map((at) => (good[at] as Good).key));
+  }
+
+  function confirm({ good, outcomes }: Batch, claimed: readonly number[]): void {
+    const keys: string[] = [];
+    const seqs: number[] = [];
+    for (const at of claimed) {
+      const outcome = outcomes[at];
+      if (outcome?.kind !== 'accepted') continue;
+      keys.push((good[at] as Good).key);
+      seqs.push(outcome.seq);
+    }
+    if (keys.length > 0) claims?.confirm(keys, seqs);
   }
 
   /**
    * Appends record by record and writes down every outcome as it will be when the disk has everything up to the
    * sequence number that this returns (0: nothing waits for the disk).
    */
-  function append(records: readonly unknown[], options: AcceptOptions, nowMs: number, outcomes: Outcome[]): number {
-    const origin = new Arrival(options.origin, nowMs);
-    const tail = tailOf(nowMs);
+  function append(batch: Batch): number {
+    const { good, outcomes } = batch;
+    const tail = tailOf(batch.nowMs);
     const piece = { text: '', count: 0 };
     let lastSeq = 0;
     try {
-      for (let at = 0; at < records.length; at++) {
-        const checked = model.check(records[at], origin);
-        if (!checked.ok) {
-          outcomes[at] = rejected(checked);
-          continue;
-        }
-        journal.hash(checked.key, hash);
+      for (let at = 0; at < good.length; at++) {
+        const one = good[at];
+        if (one === undefined) continue;
+        journal.hash(one.key, hash);
         const first = journal.find(hash);
         if (first !== 0) {
           lastSeq = Math.max(lastSeq, duplicate(outcomes, at, first));
@@ -99,7 +166,7 @@ export function createAccept(deps: AcceptDeps): Accept {
           outcomes[at] = DURABLE_DUPLICATE;
           continue;
         }
-        const length = checked.row.length + TAIL_LENGTH;
+        const length = one.row.length + TAIL_LENGTH;
         if (piece.text.length + length > pieceLength) flush(piece);
         const noRoom = journal.noRoom(piece.text.length + length, piece.count + 1);
         if (noRoom !== undefined) {
@@ -107,9 +174,9 @@ export function createAccept(deps: AcceptDeps): Accept {
           continue;
         }
         const seq = journal.claim(hash);
-        piece.text += `${checked.row + tail + seq}}\n`;
+        piece.text += `${one.row + tail + seq}}\n`;
         piece.count += 1;
-        outcomes[at] = accepted(seq);
+        outcomes[at] = accepted(seq, batch.isLocal);
         lastSeq = seq;
       }
     } finally {
@@ -119,7 +186,8 @@ export function createAccept(deps: AcceptDeps): Accept {
     return lastSeq;
   }
 
-  function accepted(seq: number): Outcome {
+  function accepted(seq: number, isLocal: boolean): Outcome {
+    if (isLocal) return { kind: 'accepted', journal: journal.id, seq, level: 'journal', deduplication: 'local' };
     return { kind: 'accepted', journal: journal.id, seq, level: 'journal' };
   }
 
@@ -139,37 +207,33 @@ export function createAccept(deps: AcceptDeps): Accept {
     piece.count = 0;
   }
 
-  /** All or nothing: every record is checked before the first is claimed, and the new ones stand in one frame. */
-  function appendAll(records: readonly unknown[], options: AcceptOptions, nowMs: number, outcomes: Outcome[]): number {
-    const origin = new Arrival(options.origin, nowMs);
-    const good: Good[] = [];
-    for (let at = 0; at < records.length; at++) {
-      const checked = model.check(records[at], origin);
-      if (checked.ok) good.push(checked);
-      else outcomes[at] = rejected(checked);
-    }
-    if (good.length < records.length) return refuseRest(outcomes, NOT_STORED);
-    const added = good.filter(isNew);
+  /** All or nothing: every record was checked, and its id asked for, before the first is appended; one frame takes the new ones. */
+  function appendAll(batch: Batch): number {
+    const { good, outcomes } = batch;
+    const claimedElsewhere = outcomes.find((outcome) => outcome?.kind === 'retry');
+    if (claimedElsewhere !== undefined) return refuseAll(batch, claimedElsewhere);
+    const added = good.filter((one) => one !== undefined && isNew(one)) as Good[];
     const length = added.reduce((sum, one) => sum + one.row.length + TAIL_LENGTH, 0);
     const bytes = byteLength(added);
-    if (bytes + added.length * ID_BYTES > journal.frameBytesMax) return refuseRest(outcomes, TOO_LARGE);
+    if (bytes + added.length * ID_BYTES > journal.frameBytesMax) return refuseAll(batch, TOO_LARGE);
     const noRoom = added.length > 0 ? journal.noRoom(length, added.length, bytes) : undefined;
-    if (noRoom !== undefined) return refuseRest(outcomes, { kind: 'retry', ...noRoom });
+    if (noRoom !== undefined) return refuseAll(batch, { kind: 'retry', ...noRoom });
 
-    const tail = tailOf(nowMs);
+    const tail = tailOf(batch.nowMs);
     let lastSeq = 0;
     let text = '';
     let count = 0;
-    for (const [at, { key, row }] of good.entries()) {
-      journal.hash(key, hash);
+    for (const [at, one] of good.entries()) {
+      if (one === undefined) continue;
+      journal.hash(one.key, hash);
       const first = journal.find(hash);
       if (first !== 0) lastSeq = Math.max(lastSeq, duplicate(outcomes, at, first));
       else if (journal.wasSeen(hash)) outcomes[at] = DURABLE_DUPLICATE;
       else {
         const seq = journal.claim(hash);
-        text += `${row + tail + seq}}\n`;
+        text += `${one.row + tail + seq}}\n`;
         count += 1;
-        outcomes[at] = accepted(seq);
+        outcomes[at] = accepted(seq, batch.isLocal);
         lastSeq = seq;
       }
     }
@@ -185,6 +249,12 @@ export function createAccept(deps: AcceptDeps): Accept {
   return accept;
 }
 
+/** Nothing of the batch is stored: also what would have been a duplicate is sent again with the rest. */
+function refuseAll({ outcomes }: Batch, outcome: Outcome): number {
+  outcomes.fill(outcome);
+  return 0;
+}
+
 const DURABLE_DUPLICATE: Outcome = { kind: 'duplicate', level: 'journal' };
 
 const FAILED: Retry = {
@@ -193,6 +263,12 @@ const FAILED: Retry = {
   message: 'the journal could not be written; whether this event stands in it is not known yet',
   afterMs: 1_000,
 };
+
+const CLAIMED_ELSEWHERE = {
+  kind: 'retry',
+  code: 'claimed_elsewhere',
+  message: 'another process has this event and has not made it durable yet',
+} as const;
 
 const NOT_STORED: Rejected = {
   kind: 'rejected',
@@ -208,9 +284,10 @@ const TOO_LARGE: Rejected = {
   message: 'not stored: with failOnError a batch must fit into one frame of the journal; send a smaller one',
 };
 
-function refuseRest(outcomes: Outcome[], outcome: Rejected | Retry): number {
+/** What is rejected for its own sake keeps its own words. */
+function refuseRest(outcomes: Outcome[], outcome: Rejected): Outcome[] {
   for (let at = 0; at < outcomes.length; at++) outcomes[at] ??= outcome;
-  return 0;
+  return outcomes;
 }
 
 /** The sequence number that an outcome waited for. */

@@ -22,6 +22,8 @@ export function formatPosition(position: Position): string {
 export interface Accepted extends Position {
   readonly kind: 'accepted';
   readonly level: AckLevel;
+  /** Present when the dedupe window that instances share could not be asked: only what is known here was. */
+  readonly deduplication?: 'local';
 }
 
 /**
@@ -45,7 +47,7 @@ export interface Rejected {
 /** The event may be fine but cannot be taken now; the caller sends it again after `afterMs` milliseconds. */
 export interface Retry {
   readonly kind: 'retry';
-  /** `journal_full`, `overloaded`, `shutting_down`, `journal_failed`: stable, snake_case. */
+  /** `journal_full`, `overloaded`, `shutting_down`, `journal_failed`, `claimed_elsewhere`: stable, snake_case. */
   readonly code: string;
   readonly message: string;
   readonly afterMs: number;
@@ -115,6 +117,11 @@ export interface WriteContext {
    * connection, a timeout): the sink must find out before it writes what could then stand there twice.
    */
   readonly ambiguous: boolean;
+  /**
+   * The sequence numbers of the block that are still to be stored; undefined: every row. Rows that an earlier attempt
+   * is known to have stored, or that are dead letters by now, are not among them.
+   */
+  readonly only?: ReadonlySet<number>;
 }
 
 export interface SinkHealth {

@@ -1,0 +1,119 @@
+/**
+ * Asks the dedupe window that processes and instances share: one call for everything that gathered while the last one
+ * was under way, and one question for each id however many copies of it wait for the answer.
+ */
+
+/** What the shared window says of an id. */
+export type ClaimVerdict =
+  /** It is ours to append now. */
+  | { readonly kind: 'claimed' }
+  /** The window could not be asked: what is known here decides, and the view `events` has the last word. */
+  | { readonly kind: 'skipped' }
+  /** Somebody has it durably; the position is that of the first copy, when the window knows it. */
+  | { readonly kind: 'duplicate'; readonly position?: string }
+  /** Somebody has claimed it, and may yet die before the write. */
+  | { readonly kind: 'busy'; readonly afterMs: number };
+
+export interface SharedWindow {
+  /** One round trip; a verdict for each key (storeId, NUL, eventId), in order. Never rejects. */
+  claim(keys: readonly string[]): Promise<readonly ClaimVerdict[]>;
+  /** These are durable here, from `firstSeq` on without gaps. Leaves with the next claim, or soon. */
+  confirm(keys: readonly string[], seqs: readonly number[]): void;
+  /** These were claimed and will not be appended. */
+  release(keys: readonly string[]): void;
+}
+
+export interface Claims extends Omit<SharedWindow, 'claim'> {
+  /** Resolves in the order of the calls, so that events are appended in the order in which they came. */
+  claim(keys: readonly string[]): Promise<readonly ClaimVerdict[]>;
+}
+
+export interface ClaimLimits {
+  /** Ids in one call to the window, unless one batch alone has more. */
+  readonly keysMax: number;
+  /** Milliseconds after which a claim is no longer relied on: it is asked for again before anything is appended. */
+  readonly staleMs: number;
+}
+
+interface Flight {
+  readonly number: number;
+  readonly keys: string[];
+  verdicts: readonly ClaimVerdict[];
+  readonly landed: PromiseWithResolvers<void>;
+}
+
+interface Slot {
+  readonly flight: Flight;
+  readonly index: number;
+}
+
+export function createClaims(window: SharedWindow, limits: ClaimLimits, monotonicMs: () => number): Claims {
+  const asked = new Map<string, Slot>();
+  const waiting: Flight[] = [];
+  let flights = 0;
+  let isFlying = false;
+
+  function claim(keys: readonly string[]): Promise<readonly ClaimVerdict[]> {
+    const slots = keys.map(slotOf);
+    const last = slots.reduce((a, b) => (b.flight.number > a.flight.number ? b : a), slots[0] as Slot);
+    return last.flight.landed.promise.then(() =>
+      slots.map(({ flight, index }) => flight.verdicts[index] as ClaimVerdict),
+    );
+  }
+
+  function slotOf(key: string): Slot {
+    const known = asked.get(key);
+    if (known !== undefined) return known;
+    const flight = openFlight();
+    const slot = { flight, index: flight.keys.length };
+    flight.keys.push(key);
+    asked.set(key, slot);
+    return slot;
+  }
+
+  function openFlight(): Flight {
+    const last = waiting.at(-1);
+    if (last !== undefined && last.keys.length < limits.keysMax) return last;
+    flights += 1;
+    const flight: Flight = { number: flights, keys: [], verdicts: [], landed: Promise.withResolvers<void>() };
+    waiting.push(flight);
+    // Everything that this turn of the event loop still brings goes along.
+    if (!isFlying && waiting.length === 1) setImmediate(fly);
+    return flight;
+  }
+
+  function fly(): void {
+    const flight = waiting.shift();
+    if (flight === undefined || isFlying) return;
+    isFlying = true;
+    ask(flight.keys).then(
+      (verdicts) => land(flight, verdicts),
+      () =>
+        land(
+          flight,
+          flight.keys.map(() => SKIPPED),
+        ),
+    );
+  }
+
+  /** A process that was frozen meanwhile may have lost its claims to somebody else. */
+  async function ask(keys: readonly string[]): Promise<readonly ClaimVerdict[]> {
+    for (;;) {
+      const askedMs = monotonicMs();
+      const verdicts = await window.claim(keys);
+      if (monotonicMs() - askedMs < limits.staleMs) return verdicts;
+    }
+  }
+
+  function land(flight: Flight, verdicts: readonly ClaimVerdict[]): void {
+    isFlying = false;
+    flight.verdicts = verdicts;
+    for (const key of flight.keys) asked.delete(key);
+    flight.landed.resolve();
+    if (waiting.length > 0) fly();
+  }
+
+  return { claim, confirm: window.confirm, release: window.release };
+}
+
+const SKIPPED: ClaimVerdict = { kind: 'skipped' };
