@@ -1,5 +1,5 @@
 /** The environment variables of the service as the table in README.md; `bun scripts/settings-table.ts` prints it. */
-import { ENVIRONMENT } from '../apps/ingestion/src/config.ts';
+import { ENVIRONMENT } from '../apps/ingestion/src/environment.ts';
 
 /** What JSON Schema says of one variable. */
 interface Variable {

@@ -13,6 +13,9 @@ const SPECIAL_LIBS: Readonly<Record<string, readonly string[]>> = {
   'elysia-server': ['auth'],
 };
 
+/** Libs for tests, integrity, bench and scripts: what runs in production never imports them. */
+const TEST_LIBS = ['services'];
+
 interface SourceFile {
   readonly path: string;
   readonly text: string;
@@ -100,6 +103,7 @@ function mayUse({ kind, folder }: Package, dependency: string): boolean {
   if (scope === '@apps') return false;
   if (scope !== '@libs' || kind !== 'libs') return true;
   const self = basename(folder);
+  if (TEST_LIBS.includes(name)) return true;
   if (self === 'pipeline') return false;
   return COMMON_LIBS.includes(name) || SPECIAL_LIBS[self]?.includes(name) === true;
 }
@@ -129,6 +133,28 @@ describe('dependencies point one way', () => {
         const used = [...new Set([...declared, ...imported])].filter((name) => name !== one.manifest.name);
         return used.filter((name) => !mayUse(one, name)).map((name) => `${one.folder} may not use ${name}`);
       }),
+    );
+  });
+
+  test('what tests alone need stays in tests', () => {
+    const testLibs = TEST_LIBS.map((name) => `@libs/${name}`);
+    expectNone(
+      packages
+        .filter(({ kind }) => kind !== 'other')
+        .flatMap(({ folder, manifest, files }) => [
+          ...testLibs
+            .filter((name) => manifest.dependencies?.[name] !== undefined)
+            .map((name) => `${folder}: ${name} belongs to devDependencies`),
+          ...files
+            .filter(
+              ({ path, text }) =>
+                !isTest(path) &&
+                importsOf(text)
+                  .map(packageOf)
+                  .some((name) => testLibs.includes(name)),
+            )
+            .map(({ path }) => path),
+        ]),
     );
   });
 

@@ -16,7 +16,7 @@ const COMMIT = 'libs/journal/src/commit.ts';
 const RECOVERY = 'libs/journal/src/recovery.ts';
 
 const CUT = { file: WORKER, find: '    cutSeq = lastSeq;\n    bytesPerRow' };
-const SEND = { file: WORKER, find: '    const retries = await sender.send(block, before);\n' };
+const SEND = { file: WORKER, find: '    const retries = await sender.send(work, before);\n' };
 const FINISHED = { file: WORKER, find: '    cursor = lastSeq;\n    runner.noteFinished' };
 
 afterEach(cleanUp);
@@ -88,7 +88,7 @@ const BREAKS: Readonly<Record<string, Break>> = {
     deaths: 3,
     rewrites: [
       { ...SEND, replace: '    const retries = 0;\n' },
-      { ...FINISHED, replace: `    dieAt('finished', 0.2);\n    await sender.send(block, before);\n${FINISHED.find}` },
+      { ...FINISHED, replace: `    dieAt('finished', 0.2);\n    await sender.send(work, before);\n${FINISHED.find}` },
     ],
     noticed: /promised and not stored/,
   },

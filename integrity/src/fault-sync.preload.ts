@@ -5,6 +5,7 @@
  *   slow                it takes 15 ms longer, so that the journal moves its syncs to the thread pool
  *   hang                one in the pool does not return before the file says something else
  *   eio                 it fails with EIO, as a dying disk lets it
+ * INTEGRITY_SYNC_WORKER: only in the accept process of this number; without it, in all of them.
  */
 import fs from 'node:fs';
 
@@ -12,7 +13,10 @@ const SLOW_MS = 15;
 const POLL_MS = 5;
 
 const file = process.env['INTEGRITY_SYNC_FAULT'];
-if (file !== undefined && process.argv[2] === 'accept') install(file);
+const worker = process.env['INTEGRITY_SYNC_WORKER'];
+// `main.ts accept SETTINGS WORKER`
+const [role, , number = '0'] = process.argv.slice(2);
+if (file !== undefined && role === 'accept' && (worker === undefined || worker === number)) install(file);
 
 function install(switchFile: string): void {
   const { fdatasyncSync, fdatasync } = fs;

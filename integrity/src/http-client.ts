@@ -21,12 +21,16 @@ interface Reply {
   readonly body: Record<string, unknown>;
 }
 
-export function createHttpClient(url: string, ledger: Ledger): HttpClient {
+/** `fresh`: every request on a connection of its own, so that processes which share the port take turns. */
+export function createHttpClient(url: string, ledger: Ledger, options: { readonly fresh?: boolean } = {}): HttpClient {
+  const keepalive = options.fresh !== true;
+
   async function post(path: string, body: string, type: string): Promise<Reply | undefined> {
     try {
       const response = await fetch(`${url}${path}`, {
         method: 'POST',
         body,
+        keepalive,
         headers: { 'content-type': type },
         signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
       });
@@ -52,7 +56,7 @@ export function createHttpClient(url: string, ledger: Ledger): HttpClient {
       ...(typeof position === 'string' ? { position } : {}),
       ...(typeof durability === 'string' ? { level: durability } : {}),
     };
-    if (status === 202) return { kind: 'accepted', ...at };
+    if (status === 202) return { kind: 'accepted', ...at, ...localMark(body) };
     if (status === 200 && body['duplicate'] === true) return { kind: 'duplicate', ...at };
     if (status === 422) return { kind: 'rejected' };
     if (status === 503) return retryAnswer(reply);
@@ -73,7 +77,7 @@ export function createHttpClient(url: string, ledger: Ledger): HttpClient {
     }
     if (body['totalEvents'] !== count)
       ledger.broke(`a batch of ${count} was answered as one of ${body['totalEvents']}`);
-    const answers: Answer[] = new Array(count).fill({ kind: 'accepted' });
+    const answers: Answer[] = new Array(count).fill({ kind: 'accepted', ...localMark(body) });
     for (const { index, status: verdict, code } of results) answers[index] = { kind: verdict, code };
     return answers;
   }
@@ -107,4 +111,9 @@ export function createHttpClient(url: string, ledger: Ledger): HttpClient {
       });
     },
   };
+}
+
+/** A batch says it once for all of its events. */
+function localMark(body: Readonly<Record<string, unknown>>): { readonly isLocal?: true } {
+  return body['deduplication'] === 'local' ? { isLocal: true } : {};
 }

@@ -195,7 +195,7 @@ async function finish(
   const broken = [...forgotten, ...(drained ? [] : ['the journal was not drained']), ...compare(ledger, stored)];
   const code = await service.stop();
   if (code !== 0) broken.push(`SIGTERM ended with exit code ${code}`);
-  broken.push(...compareCounters(service.dataFolder, stored));
+  broken.push(...compareCounters([service.dataFolder], stored));
   return { broken, stored: stored.count, ...summary(service, ledger, killed, stops) };
 }
 

@@ -2,8 +2,8 @@
 import type { SentEvent } from './events.ts';
 
 export type Answer =
-  /** `level`: the durability that the reply names. */
-  | { readonly kind: 'accepted'; readonly position?: string; readonly level?: string }
+  /** `level`: the durability that the reply names. `isLocal`: the reply says that Redis was not asked (`deduplication`). */
+  | { readonly kind: 'accepted'; readonly position?: string; readonly level?: string; readonly isLocal?: boolean }
   | { readonly kind: 'duplicate'; readonly position?: string; readonly level?: string }
   | { readonly kind: 'rejected' }
   /** To be sent again: the service said so. */
@@ -20,8 +20,10 @@ export interface Entry {
   readonly digest: bigint | undefined;
   /** Somebody was told that it is on disk, by an ack or as a duplicate. */
   promised: boolean;
-  /** Where it was said to stand; one place only. */
-  position: string | undefined;
+  /** Where it was said to stand; one place in a journal. */
+  readonly positions: string[];
+  /** A reply that accepted it said that Redis was not asked. */
+  wasLocal: boolean;
 }
 
 /** Events that were sent once, together: `none` of them may be stored, or either all or none. */
@@ -44,7 +46,7 @@ export interface Ledger {
   orders(): ReadonlyMap<string, OrderLog>;
   /** Broken promises that showed in the answers alone. */
   broken(): readonly string[];
-  counts(): Readonly<Record<Answer['kind'] | 'sent', number>>;
+  counts(): Readonly<Record<Answer['kind'] | 'sent' | 'local', number>>;
   /** Answers `retry`, by their code. */
   retries(): Readonly<Record<string, number>>;
 }
@@ -59,12 +61,13 @@ export function createLedger(): Ledger {
   const batches: AtomicBatch[] = [];
   const sampled: SentEvent[] = [];
   const retries: Record<string, number> = {};
-  const counts = { sent: 0, accepted: 0, duplicate: 0, rejected: 0, retry: 0 };
+  const counts = { sent: 0, accepted: 0, duplicate: 0, rejected: 0, retry: 0, local: 0 };
 
   function sent(event: SentEvent): void {
     counts.sent += 1;
     if (counts.sent % SAMPLE_EVERY === 0 && sampled.length < SAMPLE_MAX) sampled.push(event);
-    if (!entries.has(event.key)) entries.set(event.key, { digest: event.digest, promised: false, position: undefined });
+    if (entries.has(event.key)) return;
+    entries.set(event.key, { digest: event.digest, promised: false, positions: [], wasLocal: false });
   }
 
   function answered(event: SentEvent, answer: Answer): void {
@@ -81,10 +84,15 @@ export function createLedger(): Ledger {
       );
     if (answer.kind === 'rejected') return;
     entry.promised = true;
-    if (answer.position === undefined) return;
-    if (entry.position !== undefined && entry.position !== answer.position)
-      broken.push(`${event.key} was said to stand at ${entry.position} and at ${answer.position}`);
-    entry.position = answer.position;
+    if (answer.kind === 'accepted' && answer.isLocal === true) {
+      counts.local += 1;
+      entry.wasLocal = true;
+    }
+    const { position } = answer;
+    if (position === undefined || entry.positions.includes(position)) return;
+    const other = entry.positions.find((one) => journalOf(one) === journalOf(position));
+    if (other !== undefined) broken.push(`${event.key} was said to stand at ${other} and at ${position}`);
+    entry.positions.push(position);
   }
 
   function newOrder(name: string): OrderLog {
@@ -111,4 +119,9 @@ export function createLedger(): Ledger {
     counts: () => counts,
     retries: () => retries,
   };
+}
+
+/** The journal of a position (`<journal>:<seq>`). */
+export function journalOf(position: string): string {
+  return position.slice(0, position.lastIndexOf(':'));
 }

@@ -56,7 +56,7 @@ export async function startScenario(random: Seeded, options: ServiceOptions = {}
     const broken = [...(drained ? [] : ['the journal was not drained']), ...compare(ledger, stored)];
     const code = await service.stop();
     if (code !== 0) broken.push(`SIGTERM ended with exit code ${code}:\n${service.output()}`);
-    return [...broken, ...compareCounters(service.dataFolder, stored)];
+    return [...broken, ...compareCounters([service.dataFolder], stored)];
   }
 
   async function ready(): Promise<readonly [number, Record<string, unknown>]> {

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { isRunning, type ProcessIdentity } from '@libs/runtime';
 import { until } from './until.ts';
 
-export type Role = 'accept' | 'deliver';
+/** `accept-1` and so on: further accept processes of the same service. */
+export type Role = 'accept' | `accept-${number}` | 'deliver';
 
 export interface ServiceOptions {
   /** Environment variables of the service; what is not given stands below. */
@@ -22,6 +23,8 @@ export interface Service {
   readonly dataFolder: string;
   /** Starts the supervisor; resolves once everything is ready. Throws when it ends before. */
   start(): Promise<void>;
+  /** Changes settings for the starts to come. */
+  set(settings: Readonly<Record<string, string>>): void;
   /** Starts the supervisor without waiting for anything. */
   launch(): void;
   /** Resolves once everything is ready, after `launch`. */
@@ -72,6 +75,7 @@ export function createService(options: ServiceOptions = {}): Service {
   const recordFile = join(dataFolder, 'run', 'processes.json');
   const port = freePort();
   const url = `http://127.0.0.1:${port}`;
+  let settings = options.settings;
   let supervisor: Bun.Subprocess | undefined;
   let outputFrom = 0;
   records.add(recordFile);
@@ -88,7 +92,7 @@ export function createService(options: ServiceOptions = {}): Service {
         ...SETTINGS,
         PORT: String(port),
         WEIR_DATA_DIR: dataFolder,
-        ...options.settings,
+        ...settings,
       },
     });
     closeSync(fd);
@@ -98,8 +102,7 @@ export function createService(options: ServiceOptions = {}): Service {
   async function whenReady(): Promise<void> {
     await until(
       () => {
-        find('accept');
-        find('deliver');
+        note();
         const code = exitCode();
         if (code !== undefined) throw new Error(`The service ended with exit code ${code}:\n${output()}`);
         return output(Number.MAX_SAFE_INTEGER).slice(outputFrom).includes(READY_LINE);
@@ -120,10 +123,14 @@ export function createService(options: ServiceOptions = {}): Service {
   }
 
   function find(role: Role): ProcessIdentity | undefined {
-    const found = readRecord(recordFile).find(({ name }) => name === role);
-    if (found === undefined || !isRunning(found)) return undefined;
-    children.set(`${found.pid}@${found.startTime}`, found);
-    return found;
+    return note().find(({ name }) => name === role);
+  }
+
+  /** Those that run now; `cleanUp` ends them, too. */
+  function note(): ReturnType<typeof readRecord> {
+    const running = readRecord(recordFile).filter(isRunning);
+    for (const one of running) children.set(`${one.pid}@${one.startTime}`, one);
+    return running;
   }
 
   async function waitFor(role: Role): Promise<ProcessIdentity> {
@@ -157,6 +164,9 @@ export function createService(options: ServiceOptions = {}): Service {
       launch();
       await whenReady();
     },
+    set(more) {
+      settings = { ...settings, ...more };
+    },
     launch,
     whenReady,
     find,
@@ -168,8 +178,7 @@ export function createService(options: ServiceOptions = {}): Service {
     },
     signalSupervisor: (signal) => supervisor?.kill(signal),
     async killSupervisor() {
-      find('accept');
-      find('deliver');
+      note();
       supervisor?.kill('SIGKILL');
       await supervisor?.exited;
     },

@@ -1,7 +1,7 @@
 /** A client that streams over a WebSocket, connects again whenever it is cut off, and sends again what was not answered. */
 import { createEventMaker, type EventMaker, type SentEvent } from './events.ts';
 import type { Answer, OrderLog } from './ledger.ts';
-import { FINISH_TIMEOUT_MS, GIVE_UP_SHARE, KNOWN_MAX, type Writer, type WriterOptions } from './writer-http.ts';
+import { COPIES_SHARE, FINISH_TIMEOUT_MS, GIVE_UP_SHARE, type Writer, type WriterOptions } from './writer-http.ts';
 
 const RECONNECT_MS = 100;
 const RETRY_PAUSE_MS = 100;
@@ -13,6 +13,8 @@ const SILENCE_MS = 30_000;
 
 interface Connection {
   readonly socket: WebSocket;
+  /** Which instance it leads to. */
+  readonly at: number;
   readonly maker: EventMaker;
   readonly order: OrderLog;
   /** By the client's own counter. */
@@ -28,10 +30,10 @@ export interface SocketWriter extends Writer {
 }
 
 export function startSocketWriter(options: WriterOptions): SocketWriter {
-  const { ledger, random, name } = options;
+  const { ledger, random, name, urls, copies, copiesShare = COPIES_SHARE } = options;
   const again: SentEvent[] = [];
-  const known: SentEvent[] = [];
   const closeCodes: number[] = [];
+  const firstAt = random.integer(0, urls.length - 1);
   let connections = 0;
   let connection: Connection | undefined;
   let wasRefused = false;
@@ -57,9 +59,11 @@ export function startSocketWriter(options: WriterOptions): SocketWriter {
   function connect(): Connection {
     connections += 1;
     const session = `${name}-c${connections}`;
-    const socket = new WebSocket(`${options.url.replace('http', 'ws')}/events/stream`);
+    const at = (firstAt + connections) % urls.length;
+    const socket = new WebSocket(`${urls[at]?.replace('http', 'ws')}/events/stream`);
     const made: Connection = {
       socket,
+      at,
       maker: createEventMaker(random, session, session),
       order: ledger.newOrder(session),
       unanswered: new Map(),
@@ -90,23 +94,21 @@ export function startSocketWriter(options: WriterOptions): SocketWriter {
     }
   }
 
-  function sendFrame({ socket, maker, unanswered }: Connection): void {
+  function sendFrame({ socket, at, maker, unanswered }: Connection): void {
     const open = connection as Connection;
     const events = again.splice(0, FRAME_EVENTS_MAX / 2);
     const count = finishing ? 0 : random.integer(1, FRAME_EVENTS_MAX / 2);
-    for (let at = 0; at < count; at++) {
+    for (let n = 0; n < count; n++) {
       const choice = random.next();
-      if (choice < 0.04) events.push(maker.bad());
-      else if (choice < 0.12 && known.length > 0) events.push(random.pick(known));
-      else events.push(maker.good());
+      const copy = choice > 1 - copiesShare ? copies.pick(at) : undefined;
+      events.push(copy ?? (choice < 0.04 ? maker.bad() : maker.good()));
     }
     if (events.length === 0) return;
     const seq = open.nextSeq;
-    for (const [at, event] of events.entries()) {
+    for (const [n, event] of events.entries()) {
       ledger.sent(event);
-      unanswered.set(seq + at, event);
-      if (event.digest !== undefined)
-        known[known.length < KNOWN_MAX ? known.length : random.integer(0, KNOWN_MAX - 1)] = event;
+      unanswered.set(seq + n, event);
+      if (event.digest !== undefined) copies.remember(event, at);
     }
     open.nextSeq += events.length;
     const [only] = events;
@@ -165,5 +167,6 @@ function answerOf(message: Record<string, unknown>): Answer {
   if (type === 'event_error')
     return retryAfterMs === undefined ? { kind: 'rejected' } : { kind: 'retry', code: String(code) };
   const at = typeof position === 'string' ? { position } : {};
-  return { kind: status === 'duplicate' ? 'duplicate' : 'accepted', ...at };
+  if (status === 'duplicate') return { kind: 'duplicate', ...at };
+  return { kind: 'accepted', ...at, ...(message['deduplication'] === 'local' ? { isLocal: true } : {}) };
 }

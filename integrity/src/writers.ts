@@ -1,4 +1,5 @@
 /** Several clients at once: what every run under load is made of. */
+import { createCopies } from './copies.ts';
 import type { Ledger } from './ledger.ts';
 import type { Seeded } from './seeded.ts';
 import { createSeeded } from './seeded.ts';
@@ -18,19 +19,22 @@ const HTTP_WRITERS = 3;
 const SOCKET_WRITERS = 2;
 const PAUSE_MS_MAX = 15;
 
-/** About 1,500 events a second from this process. They go on while the service is away. */
+/** About 1,500 events a second from this process. They go on while the service is away; to several instances by turns. */
 export function startWriters(
-  url: string,
+  url: string | readonly string[],
   ledger: Ledger,
   random: Seeded,
-  options: Pick<WriterOptions, 'givesUp'> = {},
+  options: Pick<WriterOptions, 'givesUp' | 'copiesShare' | 'fresh'> & { readonly prefix?: string } = {},
 ): Writers {
+  const urls = typeof url === 'string' ? [url] : url;
+  const copies = createCopies(createSeeded(random.integer(0, 2 ** 31)), urls.length);
   let acks = 0;
   const common = (name: string): WriterOptions => ({
     ...options,
-    url,
+    urls,
+    copies,
     ledger,
-    name,
+    name: `${options.prefix ?? ''}${name}`,
     random: createSeeded(random.integer(0, 2 ** 31)),
     pauseMsMax: PAUSE_MS_MAX,
     onAck: () => {

@@ -5,24 +5,26 @@ import type { LifecycleStep } from '@libs/pipeline';
 import { acquireLock, Refusal } from '@libs/runtime';
 import { LOCK_WAIT_MS, runChild } from './child-process.ts';
 import type { Config } from './config.ts';
-import { journalLock } from './paths.ts';
+import { acceptName, journalLock } from './paths.ts';
 import { buildAccept } from './pipeline-accept.ts';
 
-const WORKER = 0;
 /** Time for the answers `retry` to leave before the process ends after a failed sync. */
 const LAST_WORDS_MS = 250;
+/** What is still to be confirmed to other instances may take this long at the end. */
+const REDIS_STOP_MS = 2_000;
 
-export function runAccept(settingsFile: string): Promise<void> {
+/** `worker` counts from 0. */
+export function runAccept(settingsFile: string, worker: number): Promise<void> {
   return runChild(settingsFile, {
-    name: 'accept',
-    build,
+    name: acceptName(worker),
+    build: (config, logger) => build(config, worker, logger),
     isRefusal: (error) => error instanceof JournalRefusal || error instanceof Refusal,
   });
 }
 
-async function build(config: Config, logger: Logger): Promise<readonly LifecycleStep[]> {
-  const lock = await acquireLock(journalLock(config, WORKER), { waitMs: LOCK_WAIT_MS, label: 'The journal' });
-  const { journal, link, gate, stored, stream, server } = buildAccept(config, WORKER, logger, (error) => {
+async function build(config: Config, worker: number, logger: Logger): Promise<readonly LifecycleStep[]> {
+  const lock = await acquireLock(journalLock(config, worker), { waitMs: LOCK_WAIT_MS, label: 'The journal' });
+  const { journal, link, shared, gate, stored, stream, server } = await buildAccept(config, worker, logger, (error) => {
     logger.fatal(
       { err: error },
       'The journal could not be written: the process ends, and recovery decides what stands on the disk',
@@ -49,6 +51,9 @@ async function build(config: Config, logger: Logger): Promise<readonly Lifecycle
   return [
     { name: 'lock', stop: () => lock.release() },
     { name: 'link', stop: () => link.close() },
+    ...(shared === undefined
+      ? []
+      : [{ name: 'redis', stopTimeoutMs: REDIS_STOP_MS, start: shared.start, stop: shared.stop }]),
     { name: 'journal', stopTimeoutMs, stop: async () => void (await journal.close()) },
     { name: 'server', stopTimeoutMs, start: async () => void (await server.listen()), stop: stopServing },
     { name: 'gate', stopTimeoutMs, stop: closeGate },

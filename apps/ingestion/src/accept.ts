@@ -2,10 +2,11 @@
  * From parsed records to outcomes: validate, deduplicate, append, wait for the disk. No promise per event: what shares a
  * frame shares its promise, and so does what shares a question to the window that instances share.
  */
+import type { ClaimVerdict } from '@libs/database/redis';
 import type { IdHash, Journal } from '@libs/journal';
 import type { Checked, EventModel, EventOrigin } from '@libs/models';
 import type { Accept, AcceptOptions, Origin, Outcome, Rejected, Retry } from '@libs/pipeline';
-import type { Claims, ClaimVerdict } from './claims.ts';
+import type { Claims } from './claims.ts';
 
 export interface StoredWatch {
   /** Resolves to true once the store has everything up to and including `seq`, to false at the time limit or abort. */
@@ -81,8 +82,10 @@ export function createAccept(deps: AcceptDeps): Accept {
     // Frames become durable in order, so the last one speaks for all, unless it failed.
     const allDurable = await journal.durableOf(lastSeq);
     if (!allDurable) failBeyond(journal.durableSeq(), outcomes);
-    else if (options.ack === 'stored' && (await deps.stored.reached(lastSeq, options.signal))) raiseToStored(outcomes);
+    // Before the wait for the store, which may be longer than the life of a claim.
     if (claimed.length > 0) confirm(batch, claimed);
+    if (allDurable && options.ack === 'stored' && (await deps.stored.reached(lastSeq, options.signal)))
+      raiseToStored(outcomes);
     return outcomes;
   }
 
@@ -132,15 +135,8 @@ export function createAccept(deps: AcceptDeps): Accept {
   }
 
   function confirm({ good, outcomes }: Batch, claimed: readonly number[]): void {
-    const keys: string[] = [];
-    const seqs: number[] = [];
-    for (const at of claimed) {
-      const outcome = outcomes[at];
-      if (outcome?.kind !== 'accepted') continue;
-      keys.push((good[at] as Good).key);
-      seqs.push(outcome.seq);
-    }
-    if (keys.length > 0) claims?.confirm(keys, seqs);
+    const durable = claimed.filter((at) => outcomes[at]?.kind === 'accepted');
+    if (durable.length > 0) claims?.confirm(durable.map((at) => (good[at] as Good).key));
   }
 
   /**

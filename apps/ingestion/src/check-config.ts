@@ -1,7 +1,7 @@
 /** `main.ts check-config`: the settings in force, or every problem, as one JSON object on stdout. */
 import { type Config, loadConfig } from './config.ts';
 
-/** What it prints. The password is hidden, unless the supervisor asks for it with `--secrets`. */
+/** What it prints. Passwords, secrets and headers are hidden, unless the supervisor asks for it with `--secrets`. */
 export interface ConfigReport {
   readonly ok: boolean;
   readonly settings?: Config;
@@ -17,6 +17,27 @@ export async function printConfig(args: readonly string[]): Promise<void> {
   process.stdout.write(`${JSON.stringify(report)}\n`);
 }
 
+const HIDDEN = '(hidden)';
+
 function hideSecrets(config: Config): Config {
-  return { ...config, CLICKHOUSE_PASSWORD: config.CLICKHOUSE_PASSWORD === '' ? '' : '(hidden)' };
+  const { CLICKHOUSE_PASSWORD, KAFKA_SASL_PASSWORD, JWT_SECRET, CLICKHOUSE_URL, REDIS_URL, kafkaTls } = config;
+  const downstreams = Object.entries(config.downstreams).map(([name, one]) => [
+    name,
+    { ...one, headers: Object.fromEntries(Object.keys(one.headers).map((header) => [header, HIDDEN])) },
+  ]);
+  return {
+    ...config,
+    CLICKHOUSE_PASSWORD: CLICKHOUSE_PASSWORD === '' ? '' : HIDDEN,
+    KAFKA_SASL_PASSWORD: KAFKA_SASL_PASSWORD === '' ? '' : HIDDEN,
+    ...(JWT_SECRET === undefined ? {} : { JWT_SECRET: HIDDEN }),
+    ...(CLICKHOUSE_URL === undefined ? {} : { CLICKHOUSE_URL: withoutPassword(CLICKHOUSE_URL) }),
+    ...(REDIS_URL === undefined ? {} : { REDIS_URL: withoutPassword(REDIS_URL) }),
+    ...(kafkaTls?.key === undefined ? {} : { kafkaTls: { ...kafkaTls, key: HIDDEN } }),
+    downstreams: Object.fromEntries(downstreams),
+  };
+}
+
+/** Of one URL, or of several that are separated by commas. */
+function withoutPassword(text: string): string {
+  return text.replaceAll(/(:\/\/[^\s:/@,]*:)[^\s/@,]*@/g, `$1${HIDDEN}@`);
 }

@@ -2,28 +2,11 @@
  * Asks the dedupe window that processes and instances share: one call for everything that gathered while the last one
  * was under way, and one question for each id however many copies of it wait for the answer.
  */
+import type { ClaimVerdict, SharedWindow } from '@libs/database/redis';
 
-/** What the shared window says of an id. */
-export type ClaimVerdict =
-  /** It is ours to append now. */
-  | { readonly kind: 'claimed' }
-  /** The window could not be asked: what is known here decides, and the view `events` has the last word. */
-  | { readonly kind: 'skipped' }
-  /** Somebody has it durably; the position is that of the first copy, when the window knows it. */
-  | { readonly kind: 'duplicate'; readonly position?: string }
-  /** Somebody has claimed it, and may yet die before the write. */
-  | { readonly kind: 'busy'; readonly afterMs: number };
+export type AskedWindow = Pick<SharedWindow, 'claim' | 'confirm' | 'release'>;
 
-export interface SharedWindow {
-  /** One round trip; a verdict for each key (storeId, NUL, eventId), in order. Never rejects. */
-  claim(keys: readonly string[]): Promise<readonly ClaimVerdict[]>;
-  /** These are durable here, from `firstSeq` on without gaps. Leaves with the next claim, or soon. */
-  confirm(keys: readonly string[], seqs: readonly number[]): void;
-  /** These were claimed and will not be appended. */
-  release(keys: readonly string[]): void;
-}
-
-export interface Claims extends Omit<SharedWindow, 'claim'> {
+export interface Claims extends Omit<AskedWindow, 'claim'> {
   /** Resolves in the order of the calls, so that events are appended in the order in which they came. */
   claim(keys: readonly string[]): Promise<readonly ClaimVerdict[]>;
 }
@@ -47,7 +30,7 @@ interface Slot {
   readonly index: number;
 }
 
-export function createClaims(window: SharedWindow, limits: ClaimLimits, monotonicMs: () => number): Claims {
+export function createClaims(window: AskedWindow, limits: ClaimLimits, monotonicMs: () => number): Claims {
   const asked = new Map<string, Slot>();
   const waiting: Flight[] = [];
   let flights = 0;

@@ -1,111 +1,33 @@
 /**
- * All configuration, read once: scalars from the environment, event types from one JSON file. The only reader of the
- * environment in this service. Blank means absent; every problem is reported at once.
+ * All configuration, read once: scalars from the environment, event types and routes from one JSON file. The only reader
+ * of the environment in this service. Blank means absent; every problem is reported at once.
  */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { createEventModel, DEFAULT_EVENT_LIMITS, eventTypesSchema, InvalidEventTypes } from '@libs/models';
-import { LOG_LEVELS } from '@libs/monitoring';
-import { z } from 'zod';
+import { secretProblem } from '@libs/auth';
+import { type Routing, readConfigFile } from './config-file.ts';
+import { ENVIRONMENT, type Environment } from './environment.ts';
 
-const KIB = 1024;
-const MIB = 1024 * KIB;
-const GIB = 1024 * MIB;
-
-const whole = (min: number, max: number) =>
-  z.coerce
-    .number({ error: (issue) => (issue.code === 'invalid_type' ? 'must be a whole number' : undefined) })
-    .int({ error: 'must be a whole number' })
-    .min(min, { error: `must be at least ${min}` })
-    .max(max, { error: `must be at most ${max}` });
-const integer = (min: number, max: number, fallback: number, description: string) =>
-  whole(min, max).default(fallback).meta({ description });
-const text = (fallback: string, description: string) => z.string().default(fallback).meta({ description });
-const optionalInteger = (min: number, max: number, description: string) =>
-  whole(min, max).optional().meta({ description });
-
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
-
-/** Every environment variable, with its default, its bounds and what it does: README's table is checked against it. */
-export const ENVIRONMENT = z.object({
-  PORT: integer(0, 65_535, 3001, 'Port of HTTP and WebSocket'),
-  HOST: text('127.0.0.1', 'Address to listen on; 0.0.0.0 for every interface'),
-  WEIR_DATA_DIR: text('./data', 'Folder of the journal, the cursors and the embedded engine'),
-  WEIR_CONFIG: z.string().optional().meta({ description: 'JSON file with event types; `--config FILE` does the same' }),
-  WEIR_WORKERS: integer(
-    1,
-    64,
-    1,
-    'Accept processes; more than 1 needs a shared dedupe window, which this version does not have',
-  ),
-  LOG_LEVEL: z
-    .enum(LOG_LEVELS)
-    .default('info')
-    .meta({ description: `One of ${LOG_LEVELS.join(', ')}` }),
-  CORS_ORIGINS: text('', 'Origins that browsers may post from, separated by commas; `*` for any'),
-  REQUEST_TIMEOUT_MS: integer(100, 240_000, 30_000, 'A request that is not complete by then ends with 408'),
-  SHUTDOWN_TIMEOUT_MS: integer(1_000, 600_000, 20_000, 'What an orderly end may take before processes are killed'),
-  ACK_TIMEOUT_MS: integer(10, 300_000, 10_000, '`?ack=stored` waits so long, then says what was reached'),
-  CONNECTIONS_MAX: integer(1, 1_000_000, 19_000, 'Open connections, WebSockets among them'),
-  EVENT_BYTES_MAX: integer(1_024, MIB, DEFAULT_EVENT_LIMITS.eventBytesMax, 'One event'),
-  BATCH_BYTES_MAX: integer(64 * KIB, 256 * MIB, 10 * MIB, 'One batch, after decompression'),
-  TIMESTAMP_FUTURE_MAX_MS: integer(
-    0,
-    365 * DAY_MS,
-    DEFAULT_EVENT_LIMITS.timestampFutureMaxMs,
-    'An event further ahead is rejected',
-  ),
-  TIMESTAMP_AGE_MAX_MS: optionalInteger(1, 500 * 365 * DAY_MS, 'An older event is rejected; off when not set'),
-  DEDUPE_WINDOW_MS: integer(1_000, 30 * DAY_MS, HOUR_MS, 'How long an id is remembered'),
-  DEDUPE_IDS_MAX: integer(
-    1_000,
-    200_000_000,
-    20_000_000,
-    'Ids remembered at most (about 48 bytes of memory each); the oldest go first',
-  ),
-  JOURNAL_BYTES_MAX: integer(4 * MIB, 1024 * GIB, 10 * GIB, 'Undelivered events on disk; beyond it 503'),
-  JOURNAL_SEGMENT_BYTES: integer(MIB, GIB, 64 * MIB, 'One segment file'),
-  DISK_RESERVE_BYTES: integer(0, 1024 * GIB, GIB, 'What must stay free on the disk; below it 503'),
-  FLUSH_INTERVAL_MS: integer(1, 60_000, 200, 'The longest that a durable event waits for its block'),
-  BLOCK_ROWS_MAX: integer(1, 100_000, 20_000, 'Rows in a block sent to the store'),
-  BLOCK_BYTES_MAX: integer(64 * KIB, 256 * MIB, 16 * MIB, 'Bytes in such a block'),
-  WS_CREDIT_EVENTS: integer(1, 1_000_000, 10_000, 'Unacknowledged events per WebSocket'),
-  WS_CREDIT_BYTES: integer(KIB, GIB, 8 * MIB, 'Unacknowledged bytes per WebSocket'),
-  WS_FRAME_BYTES_MAX: integer(KIB, 16 * MIB, MIB, 'One WebSocket frame'),
-  WS_HEARTBEAT_INTERVAL_MS: integer(50, HOUR_MS, 30_000, 'Silence of two intervals closes a WebSocket'),
-  QUERY_TIMEOUT_MS: integer(100, HOUR_MS, 60_000, 'One query'),
-  QUERY_MEMORY_BYTES_MAX: integer(16 * MIB, 1024 * GIB, 512 * MIB, 'Memory of one query'),
-  QUERY_ROWS_MAX: integer(1, 1_000_000_000, 1_000_000, 'Rows of one result'),
-  CLICKHOUSE_URL: z
-    .url({ protocol: /^https?$/ })
-    .optional()
-    .meta({ description: 'A ClickHouse server instead of the embedded engine' }),
-  CLICKHOUSE_USER: text('default', 'Its user'),
-  CLICKHOUSE_PASSWORD: text('', 'Its password'),
-  CLICKHOUSE_DATABASE: z
-    .string()
-    .regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/)
-    .default('weir')
-    .meta({ description: 'Database of the tables' }),
-  RAW_EVENTS_TTL_DAYS: optionalInteger(1, 36_500, 'Rows older than this are removed by the engine; off when not set'),
-});
-
-const FILE = z.strictObject({ $schema: z.string().optional(), eventTypes: eventTypesSchema.default({}) });
-
-type Environment = z.infer<typeof ENVIRONMENT>;
-
-export interface Config extends Environment {
+export interface Config extends Environment, Routing {
+  /** Wall clock in ms when the settings were read: before anything was started. */
+  readonly startedAtMs: number;
   /** Absolute. */
   readonly dataFolder: string;
   readonly configFile: string | undefined;
   readonly corsOrigins: readonly string[];
-  readonly eventTypes: z.infer<typeof eventTypesSchema>;
+  readonly kafkaBrokers: readonly string[];
+  /** Present: encrypted. Texts in PEM. */
+  readonly kafkaTls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  /** In PEM. */
+  readonly clickhouseCa?: string;
 }
 
 export type LoadedConfig =
   | { readonly ok: true; readonly config: Config }
   | { readonly ok: false; readonly problems: readonly string[] };
+
+/** Values that no message may show. */
+const SECRET = /PASSWORD|SECRET|_URL$/;
 
 /** Reads and checks everything. `args` is what follows the role on the command line. */
 export function loadConfig(
@@ -120,26 +42,33 @@ export function loadConfig(
   if (!parsed.success) {
     for (const issue of parsed.error.issues) {
       const name = String(issue.path[0]);
-      const value = name.includes('PASSWORD') ? '(hidden)' : given[name];
-      problems.push(`${name}=${value}: ${issue.message}.`);
+      problems.push(`${name}=${SECRET.test(name) ? '(hidden)' : given[name]}: ${issue.message}.`);
     }
   }
   const configFile = configArgument(args, problems) ?? given['WEIR_CONFIG'];
-  const eventTypes = readFile(configFile, problems);
   const values = parsed.data;
+  const routing = readConfigFile(configFile, values, problems);
   if (values !== undefined) problems.push(...contradictions(values));
-  if (values === undefined || problems.length > 0) return { ok: false, problems };
-  const corsOrigins = values.CORS_ORIGINS.split(',')
-    .map((one) => one.trim())
-    .filter((one) => one !== '');
+  const certificates = values === undefined ? {} : readCertificates(values, problems);
+  if (values === undefined || routing === undefined || problems.length > 0) return { ok: false, problems };
   const config: Config = {
     ...values,
+    ...routing,
+    ...certificates,
+    startedAtMs: Date.now(),
     dataFolder: resolve(values.WEIR_DATA_DIR),
     configFile: configFile === undefined ? undefined : resolve(configFile),
-    corsOrigins,
-    eventTypes,
+    corsOrigins: listOf(values.CORS_ORIGINS),
+    kafkaBrokers: listOf(values.KAFKA_BROKERS ?? ''),
   };
   return { ok: true, config };
+}
+
+function listOf(text: string): string[] {
+  return text
+    .split(',')
+    .map((one) => one.trim())
+    .filter((one) => one !== '');
 }
 
 function configArgument(args: readonly string[], problems: string[]): string | undefined {
@@ -155,37 +84,46 @@ function configArgument(args: readonly string[], problems: string[]): string | u
   return file;
 }
 
-function readFile(file: string | undefined, problems: string[]): Config['eventTypes'] {
-  if (file === undefined) return {};
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    problems.push(`${file}: cannot be read as JSON: ${(error as Error).message}`);
-    return {};
-  }
-  const parsed = FILE.safeParse(value);
-  if (!parsed.success) {
-    for (const issue of parsed.error.issues)
-      problems.push(`${file}: ${issue.path.join('.') || 'the file'}: ${issue.message}.`);
-    return {};
-  }
-  try {
-    createEventModel({ eventTypes: parsed.data.eventTypes, limits: DEFAULT_EVENT_LIMITS });
-  } catch (error) {
-    if (!(error instanceof InvalidEventTypes)) throw error;
-    problems.push(...error.problems.map((problem) => `${file}: ${problem}`));
-  }
-  return parsed.data.eventTypes;
+function readCertificates(values: Environment, problems: string[]): Pick<Config, 'kafkaTls' | 'clickhouseCa'> {
+  const read = (name: 'KAFKA_TLS_CA' | 'KAFKA_TLS_CERT' | 'KAFKA_TLS_KEY' | 'CLICKHOUSE_TLS_CA') => {
+    const file = values[name];
+    if (file === undefined) return undefined;
+    try {
+      return readFileSync(file, 'utf8');
+    } catch (error) {
+      problems.push(`${name}: ${file} cannot be read: ${(error as Error).message}`);
+      return undefined;
+    }
+  };
+  const [ca, cert, key] = [read('KAFKA_TLS_CA'), read('KAFKA_TLS_CERT'), read('KAFKA_TLS_KEY')];
+  const clickhouseCa = read('CLICKHOUSE_TLS_CA');
+  return {
+    ...(values.KAFKA_TLS === 'off'
+      ? {}
+      : { kafkaTls: { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) } }),
+    ...(clickhouseCa === undefined ? {} : { clickhouseCa }),
+  };
 }
+
+const BROKER = /^(?:\[[0-9a-fA-F:]+\]|[^\s:/@]+):\d{1,5}$/;
 
 /** Values that are fine one by one but not together. */
 function contradictions(values: Environment): string[] {
   const problems: string[] = [];
-  if (values.WEIR_WORKERS > 1)
-    problems.push(
-      'WEIR_WORKERS: more than one accept process needs a dedupe window that they share, which this version does not have: set it to 1.',
-    );
+  if (values.WEIR_WORKERS > 1 && values.REDIS_URL === undefined)
+    problems.push('WEIR_WORKERS: more than one accept process needs a dedupe window that they share: set REDIS_URL.');
+  for (const broker of listOf(values.KAFKA_BROKERS ?? ''))
+    if (!BROKER.test(broker)) problems.push(`KAFKA_BROKERS: ${broker} is not host:port.`);
+  if (values.KAFKA_SASL_MECHANISM !== undefined && values.KAFKA_SASL_USERNAME === '')
+    problems.push('KAFKA_SASL_MECHANISM: needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD.');
+  if ((values.KAFKA_TLS_CERT === undefined) !== (values.KAFKA_TLS_KEY === undefined))
+    problems.push('KAFKA_TLS_CERT and KAFKA_TLS_KEY: set both or neither.');
+  if (values.KAFKA_TLS === 'off' && (values.KAFKA_TLS_CA ?? values.KAFKA_TLS_CERT) !== undefined)
+    problems.push('KAFKA_TLS_CA and KAFKA_TLS_CERT: need KAFKA_TLS=on.');
+  if (values.CLICKHOUSE_CLUSTER !== undefined && values.CLICKHOUSE_URL === undefined)
+    problems.push('CLICKHOUSE_CLUSTER: needs CLICKHOUSE_URL.');
+  const secret = values.JWT_SECRET === undefined ? undefined : secretProblem(values.JWT_SECRET);
+  if (secret !== undefined) problems.push(`JWT_SECRET: ${secret}`);
   if (values.JOURNAL_BYTES_MAX < 3 * values.JOURNAL_SEGMENT_BYTES)
     problems.push('JOURNAL_BYTES_MAX: must be at least three times JOURNAL_SEGMENT_BYTES.');
   // A frame is at most a quarter of a segment, and an event's UTF-8 is counted three times before it is encoded.

@@ -5,6 +5,7 @@ import type { Delivery, ToAccept, ToDeliver } from '@libs/delivery';
 import { type Disk, type JournalReader, listJournals, openJournalReader } from '@libs/journal';
 import type { Logger } from '@libs/monitoring';
 import { createLinkServer, type LinkServer, Refusal } from '@libs/runtime';
+import type { Operators } from './deliver-operators.ts';
 
 export interface DeliverHubOptions {
   readonly linkPath: string;
@@ -13,6 +14,7 @@ export interface DeliverHubOptions {
   readonly dataFolder: string;
   readonly delivery: Delivery;
   readonly query: QueryService;
+  readonly operators: Operators;
   readonly logger: Logger;
   readonly onFatal: (error: unknown) => void;
 }
@@ -44,7 +46,7 @@ export function createDeliverHub(options: DeliverHubOptions): DeliverHub {
     server = Bun.serve({
       unix: options.queryPath,
       development: false,
-      fetch: (request) => query.handle(request),
+      fetch: (request) => options.operators.handle(request) ?? query.handle(request),
     });
     timer = setInterval(repeat, REPEAT_MS);
     repeat();
@@ -67,7 +69,7 @@ export function createDeliverHub(options: DeliverHubOptions): DeliverHub {
     for (const found of there) {
       if (readers.has(found.journal)) continue;
       const reader = openJournalReader(disk, found);
-      const refusals = delivery.add(reader);
+      const refusals = delivery.add(reader, () => openJournalReader(disk, found));
       if (refusals.length > 0) throw new Refusal(refusals.join(' '));
       readers.set(found.journal, reader);
     }

@@ -1,6 +1,7 @@
-/** The deliver process: brings events from the journals to the store, and answers queries. May be killed at any time. */
+/** The deliver process: brings events from the journals to where they go, and answers queries and operators. May be killed at any time. */
 import { join } from 'node:path';
 import { migrate, openStore } from '@libs/database';
+import type { Delivery } from '@libs/delivery';
 import type { Logger } from '@libs/monitoring';
 import { type LifecycleStep, Permanent } from '@libs/pipeline';
 import { acquireLock, Refusal } from '@libs/runtime';
@@ -25,19 +26,31 @@ async function build(config: Config, logger: Logger): Promise<readonly Lifecycle
   const store = await openStore(storeOptions(config), { logger });
   // A server may come up later: then the sink makes the tables when it connects.
   if (store.kind === 'embedded') await migrate(store);
-  const { sink, state, delivery, query, hub } = buildDeliver(config, store, logger, (error) => {
+  const { sinks, state, delivery, query, hub } = await buildDeliver(config, store, logger, (error) => {
     logger.fatal({ err: error }, 'Delivery cannot go on: the process ends and is started again');
     process.exit(1);
   });
   await refuseLostCursors(store, state, config);
+  reportRemoved(delivery, logger);
   const stopTimeoutMs = config.SHUTDOWN_TIMEOUT_MS / 2;
   return [
     { name: 'lock', stop: () => lock.release() },
     { name: 'store', stop: () => store.close() },
-    { name: 'sink', stop: (signal) => sink.close(signal) },
+    ...sinks.map(({ sink }) => ({ name: sink.name, stop: (signal: AbortSignal) => sink.close(signal) })),
     { name: 'state', stop: () => state.close() },
     { name: 'query', stop: () => query.close() },
     { name: 'hub', start: () => hub.start(), stop: () => hub.stop() },
     { name: 'delivery', stopTimeoutMs, stop: (signal) => delivery.stop(signal) },
   ];
+}
+
+/** A sink that is gone from the configuration keeps what it has not had in the journal: somebody must decide. */
+function reportRemoved(delivery: Delivery, logger: Logger): void {
+  for (const { sink, journals } of delivery.removedSinks()) {
+    const pendingEvents = journals.reduce((sum, one) => sum + one.pendingEvents, 0);
+    logger.warn(
+      { sink, pendingEvents },
+      `sink ${sink} is no longer configured and keeps its events in the journal: configure it again, or run "weir sink drop ${sink}"`,
+    );
+  }
 }

@@ -1,4 +1,5 @@
 /** The HTTP server with every route and the socket on it. */
+import type { Auth } from '@libs/auth';
 import { createElysiaServer, type ElysiaServer } from '@libs/elysia-server';
 import { type EventModel, openApiSchemas } from '@libs/models';
 import type { Logger, Metrics } from '@libs/monitoring';
@@ -10,8 +11,10 @@ import type { RouteDeps } from './routes/deps.ts';
 import { eventsRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
 import { metricsRoutes } from './routes/metrics.ts';
+import { operatorRoutes } from './routes/operators.ts';
 import { queryRoutes } from './routes/query.ts';
 import { type Stream, streamRoutes } from './routes/stream.ts';
+import { topicsOf } from './routes/topics-catalog.ts';
 import { routeLimits } from './settings.ts';
 import { VERSION } from './version.ts';
 
@@ -23,10 +26,12 @@ export interface IngestionServerOptions {
   readonly metrics: Metrics;
   readonly stream: Stream;
   readonly logger: Logger;
+  /** Absent: the service is open to all. */
+  readonly auth?: Auth | undefined;
 }
 
 export function createIngestionServer(options: IngestionServerOptions): ElysiaServer {
-  const { config, model, ingestion, counters, metrics, stream, logger } = options;
+  const { config, model, ingestion, counters, metrics, stream, logger, auth } = options;
   const server = createElysiaServer({
     name: 'Weir',
     version: VERSION,
@@ -41,13 +46,24 @@ export function createIngestionServer(options: IngestionServerOptions): ElysiaSe
     openapi: { info: { license: { name: 'MIT' } }, components: { schemas: openApiSchemas(model) } },
     websocket: stream.websocket,
     draining: ingestion.draining,
+    ...(auth === undefined ? {} : { auth }),
   });
-  const deps: RouteDeps = { ingestion, limits: routeLimits(config), counters, metrics, version: VERSION };
+  const deps: RouteDeps = {
+    ingestion,
+    limits: routeLimits(config),
+    counters,
+    metrics,
+    version: VERSION,
+    protect: server.protect,
+    topics: topicsOf(config.routes),
+    sinks: { kafka: config.kafkaBrokers.length > 0, downstreams: Object.keys(config.downstreams) },
+  };
   eventsRoutes(server.app, deps);
   batchRoutes(server.app, deps);
   streamRoutes(server, stream);
   healthRoutes(server.app, deps);
   metricsRoutes(server.app, deps);
   queryRoutes(server.app, deps);
+  operatorRoutes(server.app, deps);
   return server;
 }

@@ -1,4 +1,5 @@
 /** What the routes and the socket see of the service: the seam between sources and the rest. */
+import type { WindowHealth } from '@libs/database/redis';
 import type { DeliverState } from '@libs/delivery';
 import type { JournalState } from '@libs/journal';
 import type { Accept } from '@libs/pipeline';
@@ -17,4 +18,6 @@ export interface Ingestion {
   askDeliver(path: string, init: RequestInit): Promise<Response>;
   /** True from the first sign of a shutdown: readiness is 503 and every accept answers `retry`. */
   draining(): boolean;
+  /** The dedupe window that instances share; undefined when there is none. */
+  readonly sharedWindow?: (() => WindowHealth) | undefined;
 }

@@ -12,7 +12,7 @@ const args = role === undefined ? process.argv.slice(2) : rest;
 
 const start: Record<Role | 'supervisor', () => Promise<void>> = {
   supervisor: async () => (await import('./supervisor-process.ts')).runSupervisor(import.meta.path, args),
-  accept: async () => (await import('./accept-process.ts')).runAccept(args[0] ?? ''),
+  accept: async () => (await import('./accept-process.ts')).runAccept(args[0] ?? '', Number(args[1] ?? 0)),
   deliver: async () => (await import('./deliver-process.ts')).runDeliver(args[0] ?? ''),
   'check-config': async () => (await import('./check-config.ts')).printConfig(args),
 };

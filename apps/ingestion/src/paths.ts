@@ -11,6 +11,11 @@ export function deliverPaths({ dataFolder }: Config): { readonly linkPath: strin
   return { linkPath: socketPath(folder, 'deliver'), queryPath: socketPath(folder, 'query') };
 }
 
+/** What the accept process of a worker is called in logs and in the record of processes. */
+export function acceptName(worker: number): string {
+  return worker === 0 ? 'accept' : `accept-${worker}`;
+}
+
 /** The lock of the journal that a worker writes. */
 export function journalLock({ dataFolder }: Config, worker: number): string {
   const folder = join(dataFolder, 'journals');

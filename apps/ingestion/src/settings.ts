@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { QueryLimits, StoreOptions } from '@libs/database';
 import type { Journal, JournalOptions } from '@libs/journal';
+import type { KafkaConnectionOptions, KafkaSinkOptions } from '@libs/messaging/kafka';
 import type { EventLimits } from '@libs/models';
 import type { Logger } from '@libs/monitoring';
 import type { Config } from './config.ts';
@@ -10,6 +11,7 @@ import type { Gate } from './gate.ts';
 import type { Ingestion } from './ingestion.ts';
 import { deliverFolder } from './paths.ts';
 import type { RouteLimits } from './routes/deps.ts';
+import type { SharedDedupe } from './shared-dedupe.ts';
 import type { StoredProgress } from './stored-watch.ts';
 
 /** Events in a JSON batch, and in an array on a socket. */
@@ -60,6 +62,21 @@ export function journal(
   };
 }
 
+/** How long a claim in the shared window lives when its process dies before it is confirmed. */
+const CLAIM_MS = 30_000;
+/** Ids in one question to it: Redis does nothing else meanwhile, about 1 µs for each. */
+const CLAIM_KEYS_MAX = 1_000;
+
+export function sharedDedupe(config: Config) {
+  return {
+    timeoutMs: config.REDIS_TIMEOUT_MS,
+    windowMs: config.DEDUPE_WINDOW_MS,
+    claimMs: CLAIM_MS,
+    claimKeysMax: CLAIM_KEYS_MAX,
+    dataFolder: config.dataFolder,
+  };
+}
+
 export function streamLimits(config: Config) {
   return {
     creditEvents: config.WS_CREDIT_EVENTS,
@@ -90,17 +107,45 @@ export function deliveryLimits(config: Config) {
     retryMinMs: RETRY_MIN_MS,
     retryMaxMs: RETRY_MAX_MS,
     writeTimeoutMs: WRITE_TIMEOUT_MS,
+    deadLetterBytesMax: config.DEAD_LETTER_BYTES_MAX,
+  };
+}
+
+export function kafkaConnection(config: Config): KafkaConnectionOptions {
+  const { KAFKA_SASL_MECHANISM: mechanism, KAFKA_SASL_USERNAME: username, KAFKA_SASL_PASSWORD: password } = config;
+  return {
+    brokers: config.kafkaBrokers,
+    tls: config.kafkaTls,
+    sasl: mechanism === undefined ? undefined : { mechanism, username, password },
+    compression: config.KAFKA_COMPRESSION,
+  };
+}
+
+export function kafkaSink(config: Config): KafkaSinkOptions {
+  const { KAFKA_PARTITIONS: partitions, KAFKA_REPLICATION: replicationFactor } = config;
+  return {
+    routes: new Map(Object.entries(config.routes)),
+    createTopics: config.KAFKA_TOPICS === 'create' ? { partitions, replicationFactor } : undefined,
   };
 }
 
 export function storeOptions(config: Config): StoreOptions {
   const { CLICKHOUSE_URL: url, CLICKHOUSE_USER: username, CLICKHOUSE_PASSWORD: password } = config;
+  const { CLICKHOUSE_CLUSTER: cluster, clickhouseCa: ca } = config;
   const common = {
     database: config.CLICKHOUSE_DATABASE,
     ...(config.RAW_EVENTS_TTL_DAYS === undefined ? {} : { retentionDays: config.RAW_EVENTS_TTL_DAYS }),
   };
-  if (url !== undefined) return { ...common, kind: 'server', url, username, password };
-  return { ...common, kind: 'embedded', folder: join(deliverFolder(config), 'engine') };
+  if (url === undefined) return { ...common, kind: 'embedded', folder: join(deliverFolder(config), 'engine') };
+  return {
+    ...common,
+    kind: 'server',
+    url,
+    username,
+    password,
+    ...(cluster === undefined ? {} : { cluster }),
+    ...(ca === undefined ? {} : { tls: { ca } }),
+  };
 }
 
 export function queryLimits(config: Config): Partial<QueryLimits> {
@@ -123,8 +168,9 @@ export function ingestion(parts: {
   journal: Journal;
   stored: StoredProgress;
   link: DeliverLink;
+  shared: SharedDedupe | undefined;
 }): Ingestion {
-  const { gate, journal, stored, link } = parts;
+  const { gate, journal, stored, link, shared } = parts;
   return {
     accept: gate.accept,
     journalId: journal.id,
@@ -134,5 +180,6 @@ export function ingestion(parts: {
     deliverState: link.state,
     askDeliver: link.ask,
     draining: gate.isClosed,
+    sharedWindow: shared?.health,
   };
 }

@@ -1,8 +1,10 @@
 /** The supervisor: checks the settings, takes the folder, starts accept and deliver, says where things are. */
+import { anyoneMayWriteWarning } from '@libs/auth/open-warning';
 import { createLineLogger } from '@libs/monitoring/line-logger';
 import { Refusal, supervise } from '@libs/runtime';
 import type { ConfigReport } from './check-config.ts';
 import type { Config } from './config.ts';
+import { acceptName } from './paths.ts';
 import { settingsFile, writeSettings } from './settings-file.ts';
 
 /** The engine's calls occupy threads of the pool: queries must leave some to inserts and files. */
@@ -12,17 +14,30 @@ const RESTART_BACKOFF = { minMs: 100, maxMs: 10_000 };
 /** Runs until it is told to end, then ends the process with the exit code. */
 export async function runSupervisor(entry: string, args: readonly string[]): Promise<void> {
   const settings = checkSettings(entry, args);
-  const spec = (role: string, stopStage: number, more: Record<string, string> = {}) => ({
-    name: role,
-    argv: [process.execPath, ...process.execArgv, entry, role, settingsFile(settings.dataFolder)],
-    env: more,
-    stopStage,
-  });
+  const argv = (...role: string[]) => {
+    const [name = '', ...more] = role;
+    return [process.execPath, ...process.execArgv, entry, name, settingsFile(settings.dataFolder), ...more];
+  };
+  const accepts = Array.from({ length: settings.WEIR_WORKERS }, (_, worker) => ({
+    name: acceptName(worker),
+    argv: argv('accept', String(worker)),
+    env: {},
+    stopStage: 0,
+  }));
+  const deliver = {
+    name: 'deliver',
+    argv: argv('deliver'),
+    env: { UV_THREADPOOL_SIZE: String(DELIVER_THREADS) },
+    stopStage: 1,
+  };
+  const logger = createLineLogger({ level: settings.LOG_LEVEL, name: 'supervisor' });
+  const warning = anyoneMayWriteWarning(settings.HOST, settings.JWT_SECRET !== undefined);
+  if (warning !== undefined) logger.warn({ host: settings.HOST }, warning);
   let port = settings.PORT;
   process.exitCode = await supervise({
     dataDir: settings.dataFolder,
-    processes: [spec('accept', 0), spec('deliver', 1, { UV_THREADPOOL_SIZE: String(DELIVER_THREADS) })],
-    logger: createLineLogger({ level: settings.LOG_LEVEL, name: 'supervisor' }),
+    processes: [...accepts, deliver],
+    logger,
     print: (line) => process.stderr.write(`${line}\n`),
     shutdownTimeoutMs: settings.SHUTDOWN_TIMEOUT_MS,
     backoff: RESTART_BACKOFF,
@@ -70,10 +85,6 @@ function probePort({ HOST, PORT }: Pick<Config, 'HOST' | 'PORT'>): number {
 function printWelcome(settings: Config, port: number): void {
   const host = settings.HOST === '0.0.0.0' || settings.HOST === '::' ? '127.0.0.1' : settings.HOST;
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-  const store =
-    settings.CLICKHOUSE_URL === undefined
-      ? 'ClickHouse engine (chDB)'
-      : `nothing: the store is ${settings.CLICKHOUSE_URL}`;
   const event = {
     eventId: crypto.randomUUID(),
     eventType: 'item_added',
@@ -87,11 +98,31 @@ function printWelcome(settings: Config, port: number): void {
       `Weir is listening on ${url}`,
       `  API docs  ${url}/swagger`,
       `  Data      ${settings.dataFolder}`,
-      `  Embedded  ${store}`,
+      `  Embedded  ${embedded(settings).join(', ') || 'nothing'}`,
+      ...servers(settings).map((line) => `  Uses      ${line}`),
       '  Try it:',
       `    curl ${url}/events -H 'content-type: application/json' -d '${JSON.stringify(event)}'`,
       `    curl ${url}/query -d 'SELECT eventType, count() FROM events GROUP BY eventType FORMAT PrettyCompact'`,
       '',
     ].join('\n'),
   );
+}
+
+function embedded({ CLICKHOUSE_URL, REDIS_URL, kafkaBrokers }: Config): string[] {
+  return [
+    ...(CLICKHOUSE_URL === undefined ? ['ClickHouse engine (chDB)'] : []),
+    ...(REDIS_URL === undefined ? ['dedupe window'] : []),
+    ...(kafkaBrokers.length === 0 ? ['topics'] : []),
+  ];
+}
+
+/** Hosts only: a URL may hold a password. */
+function servers({ CLICKHOUSE_URL, REDIS_URL, kafkaBrokers, downstreams }: Config): string[] {
+  const hosts = (urls: string) => urls.split(',').map((url) => new URL(url.trim()).host);
+  return [
+    ...(CLICKHOUSE_URL === undefined ? [] : [`ClickHouse at ${hosts(CLICKHOUSE_URL).join(', ')}`]),
+    ...(REDIS_URL === undefined ? [] : [`Redis at ${hosts(REDIS_URL).join(', ')}`]),
+    ...(kafkaBrokers.length === 0 ? [] : [`Kafka at ${kafkaBrokers.join(', ')}`]),
+    ...Object.entries(downstreams).map(([name, { url }]) => `${name} at ${new URL(url).host}`),
+  ];
 }

@@ -35,7 +35,7 @@ describe('GET /health', () => {
           limitBytes: 1_000_000,
         },
         deliver: { state: 'healthy', reportAgeMs: 100 },
-        clickhouse: { state: 'healthy', latencyMs: 12 },
+        clickhouse: { state: 'healthy', latencyMs: 12, pendingEvents: 0 },
       },
       metrics: { eventsPerSecond: expect.any(Number), activeConnections: 0, errorRate: 0.5 },
       dedupe: { ids: 10, windowMs: 3_600_000 },
@@ -48,18 +48,52 @@ describe('GET /health', () => {
   test('a store that is down, or deliver away, only degrades it', async () => {
     service.ingestion.deliver = {
       ...HEALTHY_DELIVER,
-      sinks: [{ name: 'store', state: 'unhealthy', lastError: 'connection refused', rows: 7, blocks: 2, retries: 9 }],
+      sinks: [
+        {
+          name: 'store',
+          state: 'unhealthy',
+          lastError: 'connection refused',
+          rows: 7,
+          blocks: 2,
+          retries: 9,
+          required: true,
+          pendingEvents: 0,
+          pendingBytes: 0,
+          deadLetters: 0,
+        },
+      ],
     };
     let reply = await get('/health');
     expect([reply.status, reply.body.status]).toEqual([200, 'degraded']);
-    expect(reply.body.services.clickhouse).toEqual({ state: 'unhealthy', lastError: 'connection refused' });
+    expect(reply.body.services.clickhouse).toEqual({
+      state: 'unhealthy',
+      lastError: 'connection refused',
+      pendingEvents: 0,
+    });
 
     service.ingestion.deliver = {
       ...HEALTHY_DELIVER,
-      sinks: [{ name: 'store', state: 'healthy', stopped: 'row 7 is refused', rows: 7, blocks: 2, retries: 9 }],
+      sinks: [
+        {
+          name: 'store',
+          state: 'healthy',
+          stopped: 'row 7 is refused',
+          rows: 7,
+          blocks: 2,
+          retries: 9,
+          required: true,
+          pendingEvents: 0,
+          pendingBytes: 0,
+          deadLetters: 0,
+        },
+      ],
     };
     reply = await get('/health');
-    expect(reply.body.services.clickhouse).toEqual({ state: 'unhealthy', lastError: 'row 7 is refused' });
+    expect(reply.body.services.clickhouse).toEqual({
+      state: 'unhealthy',
+      lastError: 'row 7 is refused',
+      pendingEvents: 0,
+    });
 
     service.ingestion.deliver = { ...HEALTHY_DELIVER, sinks: [] };
     expect((await get('/health')).body.services.clickhouse.state).toBe('degraded');

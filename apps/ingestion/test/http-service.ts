@@ -1,6 +1,7 @@
 /** The routes on a real server, over an ingestion whose answers a test can choose. */
+import type { Auth } from '@libs/auth';
 import type { DeliverState } from '@libs/delivery';
-import { createElysiaServer } from '@libs/elysia-server';
+import { createElysiaServer, type ElysiaServer } from '@libs/elysia-server';
 import type { JournalState } from '@libs/journal';
 import { createEventModel, DEFAULT_EVENT_LIMITS, openApiSchemas } from '@libs/models';
 import { createLogger, createMetrics } from '@libs/monitoring';
@@ -8,7 +9,7 @@ import type { AcceptOptions, Outcome } from '@libs/pipeline';
 import type { Ingestion } from '../src/ingestion.ts';
 import { batchRoutes } from '../src/routes/batch.ts';
 import { type Counters, createCounters } from '../src/routes/counters.ts';
-import type { RouteLimits } from '../src/routes/deps.ts';
+import type { RouteDeps, RouteLimits } from '../src/routes/deps.ts';
 import { eventsRoutes } from '../src/routes/events.ts';
 import { healthRoutes } from '../src/routes/health.ts';
 import { metricsRoutes } from '../src/routes/metrics.ts';
@@ -49,7 +50,20 @@ const OPEN_JOURNAL: JournalState = {
 
 export const HEALTHY_DELIVER: DeliverState = {
   t: 'state',
-  sinks: [{ name: 'store', state: 'healthy', latencyMs: 12, rows: 7, blocks: 2, retries: 1 }],
+  sinks: [
+    {
+      name: 'store',
+      state: 'healthy',
+      latencyMs: 12,
+      rows: 7,
+      blocks: 2,
+      retries: 1,
+      required: true,
+      pendingEvents: 0,
+      pendingBytes: 0,
+      deadLetters: 0,
+    },
+  ],
   rssBytes: 250_000_000,
   cpuSeconds: 1.5,
 };
@@ -112,7 +126,13 @@ export interface HttpService extends AsyncDisposable {
   readonly log: string[];
 }
 
-export async function startHttpService(limits: Partial<RouteLimits> = {}): Promise<HttpService> {
+interface More {
+  readonly auth?: Auth;
+  /** Adds routes beside the usual ones. */
+  readonly add?: (app: ElysiaServer['app'], deps: RouteDeps) => void;
+}
+
+export async function startHttpService(limits: Partial<RouteLimits> = {}, more: More = {}): Promise<HttpService> {
   const log: string[] = [];
   const logger = createLogger({ level: 'info', name: 'test', destination: { write: (line) => void log.push(line) } });
   const ingestion = createFakeIngestion();
@@ -131,10 +151,12 @@ export async function startHttpService(limits: Partial<RouteLimits> = {}): Promi
     logger,
     openapi: { components: { schemas: openApiSchemas(model) } },
     draining: () => ingestion.isDraining,
+    ...(more.auth === undefined ? {} : { auth: more.auth }),
   });
   const metrics = createMetrics({ processMetrics: false });
-  const deps = { ingestion, limits: allLimits, counters, metrics, version: '0.0.0' };
+  const deps = { ingestion, limits: allLimits, counters, metrics, version: '0.0.0', protect: server.protect };
   for (const add of [eventsRoutes, batchRoutes, healthRoutes, metricsRoutes, queryRoutes]) add(server.app, deps);
+  more.add?.(server.app, deps);
   const { url, port } = await server.listen();
   return {
     url: url.replace(/\/$/, ''),

@@ -1,13 +1,14 @@
 /** The commands and their options; what they do is in their own files. */
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { type Config, parseServiceUrl } from './config.ts';
+import type { Config } from './config.ts';
 import { runDoctorCommand } from './doctor/doctor-command.ts';
 import { CommandError, EXIT_CODE, type ExitCode } from './exit-code.ts';
 import { IMPORT_HELP } from './import/help.ts';
 import { runImportCommand } from './import/import-command.ts';
 import { INPUT_FORMATS, type InputFormat } from './import/input.ts';
+import { addOperatorCommands } from './operators/operator-commands.ts';
+import { common, EXIT_CODES_HELP, type ServiceFlags, serviceOf, wholeNumber } from './options.ts';
 import { runQueryCommand } from './query/query-command.ts';
-import { createService } from './service.ts';
 import { INGESTION_ENTRY, startService } from './start-command.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -22,15 +23,6 @@ export interface CliContext {
   /** The Bun version this checkout is tested with. */
   readonly bunPinned: string | undefined;
 }
-
-const EXIT_CODES_HELP = `
-Exit codes
-  0  everything went well
-  1  something was rejected, or the command failed
-  2  arguments, a mapping or an input that cannot be used
-  3  the service cannot be reached, or took nothing for as long as --retry-for allows
-  130  interrupted (Ctrl-C); what was confirmed until then stands
-`;
 
 /** One batch may take this long from its first byte to the end of its reply. */
 const IMPORT_TIMEOUT_MS = 60_000;
@@ -54,6 +46,7 @@ export function createCli(context: CliContext, done: (exitCode: ExitCode) => voi
   addImport(program, context, done);
   addQuery(program, context, done);
   addDoctor(program, context, done);
+  addOperatorCommands(program, context, done);
   return program;
 }
 
@@ -67,9 +60,7 @@ function addStart(program: Command, { config }: CliContext): void {
     .action((args: string[]) => startService(INGESTION_ENTRY, args, config.environment));
 }
 
-interface ImportFlags {
-  readonly url: string;
-  readonly json: boolean;
+interface ImportFlags extends ServiceFlags {
   readonly mapping?: string;
   readonly format?: InputFormat;
   readonly delimiter: string;
@@ -118,7 +109,7 @@ function addImport(program: Command, context: CliContext, done: (exitCode: ExitC
           progress: flags.progress,
         },
         {
-          service: createService(parseServiceUrl(flags.url), IMPORT_TIMEOUT_MS),
+          service: serviceOf(flags, context, IMPORT_TIMEOUT_MS),
           terminal: context.terminal,
           stdin: context.stdin,
           stop: context.stop,
@@ -128,9 +119,7 @@ function addImport(program: Command, context: CliContext, done: (exitCode: ExitC
     });
 }
 
-interface QueryFlags {
-  readonly url: string;
-  readonly json: boolean;
+interface QueryFlags extends ServiceFlags {
   readonly format?: string;
   readonly param: ReadonlyMap<string, string>;
   readonly cellWidth: number;
@@ -151,7 +140,7 @@ function addQuery(program: Command, context: CliContext, done: (exitCode: ExitCo
           parameters: flags.param,
           cellColumnsMax: flags.cellWidth,
         },
-        createService(parseServiceUrl(flags.url), QUERY_TIMEOUT_MS),
+        serviceOf(flags, context, QUERY_TIMEOUT_MS),
         context.terminal,
         context.stop,
       );
@@ -159,9 +148,7 @@ function addQuery(program: Command, context: CliContext, done: (exitCode: ExitCo
     });
 }
 
-interface DoctorFlags {
-  readonly url: string;
-  readonly json: boolean;
+interface DoctorFlags extends ServiceFlags {
   readonly config?: string;
   readonly dataDir?: string;
   readonly cut?: string;
@@ -197,7 +184,7 @@ function addDoctor(program: Command, context: CliContext, done: (exitCode: ExitC
           json: flags.json,
         },
         {
-          service: createService(parseServiceUrl(flags.url), HEALTH_TIMEOUT_MS),
+          service: serviceOf(flags, context, HEALTH_TIMEOUT_MS),
           terminal: context.terminal,
           entry: INGESTION_ENTRY,
           environment: context.config.environment,
@@ -206,13 +193,6 @@ function addDoctor(program: Command, context: CliContext, done: (exitCode: ExitC
       );
       done(exitCode);
     });
-}
-
-function common(command: Command, { config }: CliContext, json = 'print the result, and errors, as JSON'): Command {
-  return command
-    .option('--url <url>', "the service's address (or WEIR_URL)", config.url)
-    .option('--json', json, false)
-    .addHelpText('after', EXIT_CODES_HELP);
 }
 
 async function statementOf(sql: string | undefined, { stdin, stdinIsTty }: CliContext): Promise<string> {
@@ -228,14 +208,6 @@ function noStatement(): CommandError {
     'no_statement',
     'There is no statement: weir query "SELECT count() FROM events"',
   );
-}
-
-function wholeNumber(least: number, most: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
-    if (value >= least && value <= most) return value;
-    throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
-  };
 }
 
 function delimiter(text: string): string {

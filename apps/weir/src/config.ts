@@ -6,14 +6,21 @@ export const DEFAULT_URL = 'http://127.0.0.1:3001';
 export interface Config {
   /** From WEIR_URL; where no `--url` is given. */
   readonly url: string;
+  /** From WEIR_TOKEN; where no `--token` is given. */
+  readonly token: string | undefined;
   /** Handed on whole to the service that `start` becomes. */
   readonly environment: Readonly<Record<string, string>>;
 }
 
 export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   const url = environment['WEIR_URL']?.trim();
+  const token = environment['WEIR_TOKEN']?.trim();
   const given = Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined);
-  return { url: url === undefined || url === '' ? DEFAULT_URL : url, environment: Object.fromEntries(given) };
+  return {
+    url: url === undefined || url === '' ? DEFAULT_URL : url,
+    token: token === '' ? undefined : token,
+    environment: Object.fromEntries(given),
+  };
 }
 
 /** The service's base address, without a slash at its end. Throws `CommandError` (usage) for anything but http(s). */

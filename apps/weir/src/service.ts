@@ -28,8 +28,8 @@ export interface Reply {
 
 const USER_AGENT = 'weir-cli';
 
-/** `timeoutMs` bounds a request from its start to the end of its reply. */
-export function createService(url: string, timeoutMs: number): Service {
+/** `timeoutMs` bounds a request from its start to the end of its reply; `token` is for a service that asks for one. */
+export function createService(url: string, timeoutMs: number, token?: string): Service {
   async function request(path: string, init: RequestInit, signal?: AbortSignal): Promise<Reply> {
     const timeout = new AbortController();
     // Ended with the request: a timer that ran on would hold the request's body until it fires.
@@ -37,6 +37,7 @@ export function createService(url: string, timeoutMs: number): Service {
     const both = signal === undefined ? timeout.signal : AbortSignal.any([timeout.signal, signal]);
     const headers = new Headers(init.headers);
     headers.set('user-agent', USER_AGENT);
+    if (token !== undefined) headers.set('authorization', `Bearer ${token}`);
 
     async function guard<T>(work: () => Promise<T>, what: string): Promise<T> {
       try {

@@ -84,7 +84,7 @@ test('a later migration is applied to tables that hold rows', async () => {
   const next = {
     version: 2,
     name: 'next',
-    statements: (database: string) => [`CREATE VIEW IF NOT EXISTS ${database}.v2 AS SELECT 1`],
+    statements: ({ database }: { database: string }) => [`CREATE VIEW IF NOT EXISTS ${database}.v2 AS SELECT 1`],
   };
   expect(await migrate(store, [...MIGRATIONS, next])).toEqual({ version: 2, applied: [2] });
   expect(await cell('SELECT count() FROM weir.raw_events')).toBe('1');

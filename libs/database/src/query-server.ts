@@ -2,11 +2,14 @@
 import { QueryRefused } from './query-refused.ts';
 import type { QueryPlan } from './query-request.ts';
 import { refusalResponse } from './query-response.ts';
+import type { StoreTlsOptions } from './store-options.ts';
 
 export interface QueryServer {
-  readonly url: string;
+  /** In the order in which they are asked: the next one only when one cannot be reached. */
+  readonly urls: () => readonly string[];
   readonly username: string;
   readonly password: string;
+  readonly tls?: StoreTlsOptions;
 }
 
 /** The server's own limit ends a query first; this ends the wait for a server that does not answer. */
@@ -27,8 +30,25 @@ export async function runOnServer(
   plan: QueryPlan,
   options: { readonly signal: AbortSignal; readonly timeMsMax: number },
 ): Promise<Response> {
-  const url = new URL(server.url);
-  const search = url.searchParams;
+  const search = searchParams(plan);
+  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeMsMax + GRACE_MS)]);
+  let reason = 'cannot be reached';
+  for (const base of server.urls()) {
+    const url = new URL(base);
+    for (const [name, value] of search) url.searchParams.set(name, value);
+    try {
+      return passOn(await ask(url, server, plan.sql, signal));
+    } catch (error) {
+      if (!signal.aborted) continue;
+      if (error instanceof Error && error.name === 'TimeoutError') reason = 'did not answer in time';
+      break;
+    }
+  }
+  return refusalResponse(new QueryRefused('NETWORK_ERROR', `The ClickHouse server ${reason}.`), plan.queryId);
+}
+
+function searchParams(plan: QueryPlan): URLSearchParams {
+  const search = new URLSearchParams();
   search.set('database', plan.database);
   search.set('default_format', plan.format);
   search.set('query_id', plan.queryId);
@@ -37,27 +57,29 @@ export async function runOnServer(
   search.set('cancel_http_readonly_queries_on_client_close', '1');
   for (const [name, value] of plan.params) search.set(`param_${name}`, value);
   for (const [name, value] of plan.settings) search.set(name, value);
-  try {
-    const answer = await fetch(url, {
-      method: 'POST',
-      body: plan.sql,
-      headers: {
-        'X-ClickHouse-User': server.username,
-        'X-ClickHouse-Key': server.password,
-        'Accept-Encoding': 'identity',
-      },
-      signal: AbortSignal.any([options.signal, AbortSignal.timeout(options.timeMsMax + GRACE_MS)]),
-      redirect: 'error',
-    });
-    const headers = new Headers();
-    for (const name of HEADERS) {
-      const value = answer.headers.get(name);
-      if (value !== null) headers.set(name, value);
-    }
-    return new Response(answer.body, { status: answer.status, headers });
-  } catch (error) {
-    const reason =
-      error instanceof Error && error.name === 'TimeoutError' ? 'did not answer in time' : 'cannot be reached';
-    return refusalResponse(new QueryRefused('NETWORK_ERROR', `The ClickHouse server ${reason}.`), plan.queryId);
+  return search;
+}
+
+function ask(url: URL, server: QueryServer, sql: string, signal: AbortSignal): Promise<Response> {
+  return fetch(url, {
+    method: 'POST',
+    body: sql,
+    headers: {
+      'X-ClickHouse-User': server.username,
+      'X-ClickHouse-Key': server.password,
+      'Accept-Encoding': 'identity',
+    },
+    signal,
+    redirect: 'error',
+    ...(server.tls ? { tls: server.tls } : {}),
+  });
+}
+
+function passOn(answer: Response): Response {
+  const headers = new Headers();
+  for (const name of HEADERS) {
+    const value = answer.headers.get(name);
+    if (value !== null) headers.set(name, value);
   }
+  return new Response(answer.body, { status: answer.status, headers });
 }

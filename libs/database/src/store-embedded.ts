@@ -38,15 +38,21 @@ function engineArguments(memoryBytesMax: number): string[] {
 
 /**
  * Opens the engine on `folder`, which is made when missing. Throws `Permanent` (`engine_unavailable`,
- * `engine_folder`) when this platform has no engine or the folder cannot be opened.
+ * `engine_folder`) when this platform has no engine or the folder cannot be opened. `configFile` is a server's
+ * configuration in XML, of which clusters and macros count.
  */
-export async function openEmbeddedEngine(folder: string, memoryBytesMax = MEMORY_BYTES_MAX): Promise<EmbeddedEngine> {
+export async function openEmbeddedEngine(
+  folder: string,
+  memoryBytesMax = MEMORY_BYTES_MAX,
+  configFile?: string,
+): Promise<EmbeddedEngine> {
   const { chdb, createChdbConnection } = await load();
+  const configuration = configFile === undefined ? [] : [`--config-file=${configFile}`];
   let anchor: Session;
   try {
     mkdirSync(folder, { recursive: true });
     // The first connection starts the engine, so only its arguments can configure it; it is held until the end.
-    anchor = new chdb.Session(folder, { connectionArgs: engineArguments(memoryBytesMax) });
+    anchor = new chdb.Session(folder, { connectionArgs: [...engineArguments(memoryBytesMax), ...configuration] });
   } catch (error) {
     throw new Permanent('engine_folder', `The embedded engine cannot open ${folder}: is it writable, and whole?`, {
       cause: error,

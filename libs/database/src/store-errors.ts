@@ -1,5 +1,6 @@
 /** What an error of ClickHouse means for a block of rows: which of the pipeline's remedies applies. */
 import { Overloaded, Permanent, Retryable } from '@libs/pipeline';
+import { exceptionType, ForeignAnswer } from './store-answer.ts';
 
 /** An error that the engine itself reported, by number, as in `Code: 60. DB::Exception: … (UNKNOWN_TABLE)`. */
 export interface EngineError {
@@ -15,7 +16,9 @@ type Remedy = 'data' | 'setup' | 'overloaded' | 'unknown';
 
 /**
  * Codes after which nothing was stored, by remedy. Every other code counts as "may have been stored": being wrong in
- * that direction costs one SELECT. https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp
+ * that direction costs one SELECT. Among those are what a replicated table says when it loses its Keeper in the middle
+ * of a commit: 225 NO_ZOOKEEPER, 242 TABLE_IS_READ_ONLY, 286 and 319 quorum and unknown status, 999 KEEPER_EXCEPTION.
+ * https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp
  */
 const REMEDIES: ReadonlyMap<number, Remedy> = new Map(
   Object.entries({
@@ -25,8 +28,8 @@ const REMEDIES: ReadonlyMap<number, Remedy> = new Map(
     // 376 UUID, 467 BOOL, 469 VIOLATED_CONSTRAINT, 675, 676 IP addresses, 691 UNKNOWN_ELEMENT_OF_ENUM.
     data: [6, 25, 26, 27, 34, 35, 38, 41, 53, 69, 70, 72, 117, 130, 131, 321, 349, 376, 467, 469, 675, 676, 691],
     // Somebody has to change something, but not the rows: 16, 47 columns, 60 table, 62 syntax, 73 format, 81 database,
-    // 115 setting, 164 READONLY, 192–194 and 516 login, 242 TABLE_IS_READ_ONLY, 497 ACCESS_DENIED.
-    setup: [16, 47, 60, 62, 73, 81, 115, 164, 192, 193, 194, 242, 497, 516],
+    // 115 setting, 164 READONLY, 192–195 and 516 login, 452 a setting that the profile forbids, 497 ACCESS_DENIED.
+    setup: [16, 47, 60, 62, 73, 81, 115, 164, 192, 193, 194, 195, 452, 497, 516],
     // 201 quota, 202 too many queries, 241 memory, 243 NOT_ENOUGH_SPACE, 252 TOO_MANY_PARTS, 439 CANNOT_SCHEDULE_TASK.
     overloaded: [201, 202, 241, 243, 252, 439],
   } satisfies Partial<Record<Remedy, number[]>>).flatMap(([remedy, codes]) =>
@@ -34,8 +37,14 @@ const REMEDIES: ReadonlyMap<number, Remedy> = new Map(
   ),
 );
 
-/** Waits that give merges, memory or a disk time to recover. */
-const OVERLOADED_AFTER_MS = 2_000;
+/**
+ * Those of them that may come between two parts of one insert (a block over midnight makes one a day): the next
+ * attempt has to look at what is there.
+ */
+const IN_MID_INSERT: ReadonlySet<number> = new Set([241, 243, 439]);
+
+/** The first wait that gives merges, memory or a disk time to recover; the sink lets it grow. */
+export const OVERLOADED_AFTER_MS = 2_000;
 /** Errors of the network after which no byte of a request can have arrived. */
 const NEVER_SENT = new Set([
   'ECONNREFUSED',
@@ -44,6 +53,16 @@ const NEVER_SENT = new Set([
   'EHOSTUNREACH',
   'ENETUNREACH',
   'ConnectionRefused',
+]);
+/** Certificates are checked before the first byte of a request. */
+const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|UNABLE_TO_GET_ISSUER|ALTNAME|HOSTNAME_MISMATCH/;
+/** Refusals of a proxy in front of the server, which then has seen nothing: login, path, size. */
+const PROXY_REFUSALS: ReadonlyMap<number, string> = new Map([
+  [401, 'it asks for another login'],
+  [403, 'it refuses the login or the address'],
+  [404, 'it does not know the path'],
+  [405, 'it does not take POST'],
+  [413, 'it does not take blocks of this size: raise its limit, or lower BLOCK_BYTES_MAX'],
 ]);
 
 /** Reads the engine's code, type and row out of what a client threw; undefined when the engine did not say it. */
@@ -55,28 +74,39 @@ export function readEngineError(error: unknown): EngineError | undefined {
   if (fields && typeof fields.type === 'string' && /^\d+$/.test(String(fields.code))) {
     return { code: Number(fields.code), type: fields.type, message: withoutValues(text), ...located };
   }
-  const coded = /Code: (\d+)\. DB::\w*Exception: ([\s\S]*)/.exec(text);
+  const coded = /Code: (\d+)[.,] DB::\w*Exception: ([\s\S]*)/.exec(text);
   if (!coded) return undefined;
-  const type = /\(([A-Z][A-Z0-9_]+)\)\s*$/.exec(text)?.[1] ?? 'UNKNOWN';
+  const type = exceptionType(text) ?? 'UNKNOWN';
   return { code: Number(coded[1]), type, message: withoutValues(coded[2] ?? ''), ...located };
 }
 
 /** The engine quotes the bytes that it stumbled over: event text, which has no business in a log. */
 function withoutValues(text: string): string {
-  const flat = text.replace(/before: '[\s\S]*'(?=: )/, 'before: …').replace(/\s+/g, ' ');
+  const flat = text
+    .replace(/^Code: \d+[.,] DB::\w*Exception: /, '')
+    .replace(/before: '[\s\S]*'(?=: )/, 'before: …')
+    .replace(/\s+/g, ' ');
   return flat
     .replace(/'(?:[^'\\]|\\.){40,}'/g, "'…'")
     .trim()
     .slice(0, 500);
 }
 
+/** True when an error says that nothing was stored and yet an insert of several parts may have stored some. */
+export function mayBePartial(error: unknown): boolean {
+  const found = error instanceof Overloaded ? readEngineError(error.cause) : undefined;
+  return found !== undefined && IN_MID_INSERT.has(found.code);
+}
+
 /**
  * Turns what a client threw while a block was being inserted into one of the pipeline's errors. `rowSeq` finds the
- * sequence number of a row by its number within the block.
+ * sequence number of a row by its number within the block. `Permanent` always concerns the rows, and says that none
+ * of them is stored; what an operator has to put right (a login, rights, a missing table) is `Retryable`, because
+ * events wait in the journal until he has.
  */
 export function insertError(error: unknown, rowSeq: (row: number) => number | undefined): Error {
   const found = readEngineError(error);
-  if (!found) return transportError(error);
+  if (!found) return error instanceof ForeignAnswer ? proxyError(error) : transportError(error);
   const { code, type, message } = found;
   const name = `clickhouse_${type.toLowerCase()}`;
   // One insert over too many days and a table with too many parts share code 252: only the second goes away by waiting.
@@ -86,9 +116,8 @@ export function insertError(error: unknown, rowSeq: (row: number) => number | un
   switch (remedy) {
     case 'data': {
       const seq = found.row === undefined ? undefined : rowSeq(found.row);
-      return new Permanent(name, seq === undefined ? sentence : `The row with seq ${seq} is refused. ${sentence}`, {
-        cause: error,
-      });
+      const text = seq === undefined ? sentence : `The row with seq ${seq} is refused. ${sentence}`;
+      return new Permanent(name, text, { cause: error, scope: 'rows' });
     }
     case 'overloaded':
       return new Overloaded(name, sentence, OVERLOADED_AFTER_MS, { cause: error });
@@ -99,26 +128,42 @@ export function insertError(error: unknown, rowSeq: (row: number) => number | un
   }
 }
 
+function proxyError(error: ForeignAnswer): Error {
+  const { status, retryAfterMs } = error;
+  const refusal = PROXY_REFUSALS.get(status);
+  const text = `The store's HTTP side answered ${status}${refusal === undefined ? '' : `: ${refusal}`}.`;
+  if (status === 429) return new Overloaded('store_busy', text, retryAfterMs ?? OVERLOADED_AFTER_MS, { cause: error });
+  return new Retryable('store_refused', text, { cause: error, ambiguous: refusal === undefined });
+}
+
 /** What a lost or refused connection means. Only when nothing can have been sent is it certain that nothing is stored. */
 export function transportError(error: unknown): Retryable {
   const code = String((error as { code?: unknown } | null | undefined)?.code ?? '');
   const message = error instanceof Error ? error.message : String(error);
   return new Retryable('store_unreachable', `The store did not answer: ${message.slice(0, 300)}`, {
     cause: error,
-    ambiguous: !NEVER_SENT.has(code),
+    ambiguous: !neverSent(code),
   });
+}
+
+function neverSent(code: string): boolean {
+  return NEVER_SENT.has(code) || CERTIFICATE.test(code);
 }
 
 /** For calls that change nothing: always worth trying again, never ambiguous. */
 export function readError(error: unknown): Retryable {
   const found = readEngineError(error);
-  if (!found) {
-    const unreachable = transportError(error);
-    return new Retryable(unreachable.code, unreachable.message, { cause: error });
+  if (found) {
+    const { code, type, message } = found;
+    return new Retryable(`clickhouse_${type.toLowerCase()}`, `ClickHouse ${code} ${type}: ${message}`, {
+      cause: error,
+    });
   }
-  return new Retryable(
-    `clickhouse_${found.type.toLowerCase()}`,
-    `ClickHouse ${found.code} ${found.type}: ${found.message}`,
-    { cause: error },
-  );
+  const { code, message } = error instanceof ForeignAnswer ? (proxyError(error) as Retryable) : transportError(error);
+  return new Retryable(code, message, { cause: error });
+}
+
+/** The host cannot be reached at all, so that another one may be asked. */
+export function isUnreachable(error: unknown): boolean {
+  return error instanceof Retryable && error.code === 'store_unreachable';
 }

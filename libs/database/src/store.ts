@@ -1,63 +1,61 @@
-/** The store: ClickHouse, either the engine embedded in this process or a server, behind the same few calls. */
+/** The store: ClickHouse, either the engine embedded in this process or servers, behind the same few calls. */
 import { Readable } from 'node:stream';
-import { ClickHouseLogLevel, createClient } from '@clickhouse/client';
-import { Permanent, type Retryable } from '@libs/pipeline';
+import { Retryable } from '@libs/pipeline';
+import { type RawAnswer, readBody, readRows, throwIfError, throwIfException } from './store-answer.ts';
 import { type EmbeddedEngine, openEmbeddedEngine } from './store-embedded.ts';
-import { readError } from './store-errors.ts';
+import { isUnreachable, readError } from './store-errors.ts';
+import { createHosts, REQUEST_TIMEOUT_MS, type StoreHost, type StoreHosts, serverHosts } from './store-hosts.ts';
+import { checkOptions, type StoreOptions, type StoreTlsOptions } from './store-options.ts';
 
 export interface StoreLogger {
   debug(fields: object, message: string): void;
   warn(fields: object, message: string): void;
 }
 
-interface CommonOptions {
-  /** Default `weir`; letters, digits and underscores. */
-  readonly database?: string;
-  /** Days after receivedAt when a row may be dropped; absent: never. */
-  readonly retentionDays?: number;
-}
-
-export interface EmbeddedStoreOptions extends CommonOptions {
-  readonly kind: 'embedded';
-  /** The engine's own folder; one process at a time. */
-  readonly folder: string;
-  /** Memory that the engine may use for everything together; past it, inserts and queries fail with code 241. */
-  readonly memoryBytesMax?: number;
-}
-
-export interface ServerStoreOptions extends CommonOptions {
-  readonly kind: 'server';
-  readonly url: string;
-  readonly username: string;
-  readonly password: string;
-  /** How long one request may take, a large insert included. Default 60,000. */
-  readonly requestTimeoutMs?: number;
-}
-
-export type StoreOptions = EmbeddedStoreOptions | ServerStoreOptions;
-
 /** Where read-only queries go. */
 export type QueryTarget =
   | { readonly kind: 'embedded'; readonly engine: EmbeddedEngine }
-  | { readonly kind: 'server'; readonly url: string; readonly username: string; readonly password: string };
+  | {
+      readonly kind: 'server';
+      /** In the order in which they should be asked. */
+      readonly urls: () => readonly string[];
+      readonly username: string;
+      readonly password: string;
+      readonly tls?: StoreTlsOptions;
+    };
 
 export interface InsertOptions {
   /** Ends the HTTP request; the embedded engine cannot be interrupted and ignores it. */
   readonly signal?: AbortSignal;
   readonly queryId: string;
+  /** One of `hostsFor`. */
+  readonly host: string;
+}
+
+export interface ReadOptions {
+  /** One of `hostsFor`: no other is asked then. Absent: whichever answers. */
+  readonly host?: string;
+  /** Ends the wait; the embedded engine goes on. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Store {
   readonly kind: 'embedded' | 'server';
   readonly database: string;
+  /** Undefined: one server, or the embedded engine. */
+  readonly cluster: string | undefined;
   readonly retentionDays: number | undefined;
   readonly target: QueryTarget;
-  /** Runs a statement that returns nothing. Throws `Retryable`. */
+  /** Runs an idempotent statement that returns nothing. Throws `Retryable`. */
   command(sql: string): Promise<void>;
-  /** Runs a query and returns its cells as text. Throws `Retryable`. */
-  select(sql: string): Promise<string[][]>;
-  /** Sends `statement` with the bytes behind it; resolves when the rows are stored. Throws what the client threw. */
+  /** Runs a query, which names no format, and returns its cells as text. Throws `Retryable`. */
+  select(sql: string, options?: ReadOptions): Promise<string[][]>;
+  /** The same with cells as JSON values: 64-bit integers as numbers, NULL as null. Throws `Retryable`. */
+  selectValues(sql: string, options?: ReadOptions): Promise<unknown[][]>;
+  /** Sends `statement` with the bytes behind it; resolves when the rows are stored. Throws what went wrong as it is. */
   insert(statement: string, chunks: readonly Uint8Array[], options: InsertOptions): Promise<void>;
+  /** Names of the hosts that may take a block with that token, the preferred one first. */
+  hostsFor(token: string): readonly string[];
   /** Resolves to the latency in milliseconds. Throws `Retryable`. */
   ping(): Promise<number>;
   /** The engine's version, such as `26.7.2.1`. Throws `Retryable`. */
@@ -65,122 +63,130 @@ export interface Store {
   close(): Promise<void>;
 }
 
-const DATABASE_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
-const REQUEST_TIMEOUT_MS = 60_000;
-const CONNECTIONS_MAX = 10;
-/** Databases that ClickHouse keeps for itself, or that change meaning between server and engine. */
-const RESERVED_DATABASES = new Set(['default', 'system', 'information_schema']);
+/** An exception, never data. */
+const SHORT_BODY_BYTES_MAX = 1 << 20;
+const RESULT_BYTES_MAX = 256 << 20;
+/** With `wait_end_of_query` an error comes as a status instead of in the middle of a result. */
+const SELECT_SETTINGS = { wait_end_of_query: 1, output_format_json_quote_64bit_integers: 0 } as const;
 
 /**
- * Opens the engine, or prepares the client for a server without connecting yet (a server may come up later). The
- * tables are made by `migrate`, or by the sink when it connects. Throws `Permanent` for a wrong option or a folder
- * that the engine cannot open.
+ * Opens the engine, or prepares clients for servers without connecting yet (a server may come up later). The tables
+ * are made by `migrate`, or by the sink when it connects. Throws `Permanent` for a wrong option or a folder that the
+ * engine cannot open.
  */
 export async function openStore(options: StoreOptions, deps: { readonly logger: StoreLogger }): Promise<Store> {
-  const database = options.database ?? 'weir';
-  if (!DATABASE_NAME.test(database) || RESERVED_DATABASES.has(database.toLowerCase())) {
-    throw new Permanent(
-      'invalid_database',
-      `"${database}" cannot be the store's database: use letters, digits and underscores, and none of ${[...RESERVED_DATABASES].join(', ')}.`,
-    );
-  }
-  const { retentionDays } = options;
-  if (
-    retentionDays !== undefined &&
-    !(Number.isInteger(retentionDays) && retentionDays >= 1 && retentionDays <= 36_500)
-  ) {
-    throw new Permanent('invalid_retention', `The retention must be 1 to 36,500 days, not ${retentionDays}.`);
-  }
-  const { client, target, release } = await connect(options);
-  deps.logger.debug({ kind: options.kind, database }, 'store opened');
+  const database = checkOptions(options);
+  const { hosts, target, release } = await open(options);
+  const timeoutMs = options.kind === 'server' ? (options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS) : undefined;
+  deps.logger.debug({ kind: options.kind, database, hosts: hosts.all.map(({ name }) => name) }, 'store opened');
   let closing: Promise<void> | undefined;
+
+  /** Asks the given host, or one after the other until one can be reached. */
+  async function ask<T>(call: (host: StoreHost) => Promise<T>, { host }: ReadOptions = {}): Promise<T> {
+    const asked = host === undefined ? hosts.inTurn() : [hosts.named(host)];
+    let last: unknown;
+    for (const one of asked) {
+      try {
+        return await call(one);
+      } catch (error) {
+        last = error instanceof Retryable ? error : readError(error);
+        if (!isUnreachable(last)) throw last;
+        hosts.failed(one);
+      }
+    }
+    throw last;
+  }
+
+  /** The caller's signal and the time limit, so that no call waits for ever for a host that fell silent. */
+  function limited(signal: AbortSignal | undefined): { abort_signal?: AbortSignal } {
+    const signals = [signal, timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)];
+    const given = signals.filter((one) => one !== undefined);
+    return given.length === 0 ? {} : { abort_signal: AbortSignal.any(given) };
+  }
+
+  function rows(sql: string, format: string, options: ReadOptions = {}): Promise<unknown[][]> {
+    return ask(async ({ client }) => {
+      const query = `${sql}\nFORMAT ${format}`;
+      const answer: RawAnswer = await client.exec({
+        query,
+        clickhouse_settings: SELECT_SETTINGS,
+        ignore_error_response: true,
+        ...limited(options.signal),
+      });
+      const body = await readBody(answer, RESULT_BYTES_MAX);
+      throwIfError(answer, body);
+      return readRows(body);
+    }, options);
+  }
+
+  const select = (sql: string, options?: ReadOptions) =>
+    rows(sql, 'JSONCompactStrings', options) as Promise<string[][]>;
   return {
     kind: options.kind,
     database,
-    retentionDays,
+    cluster: options.kind === 'server' ? options.cluster : undefined,
+    retentionDays: options.retentionDays,
     target,
-    command: (sql) => asRead(() => client.command({ query: sql }).then(() => undefined)),
-    select: (sql) => asRead(() => selectCells(client, sql)),
-    insert: (statement, chunks, insertOptions) => insertBytes(client, statement, chunks, insertOptions),
-    ping: () => asRead(() => ping(client)),
-    version: () => asRead(async () => (await selectCells(client, 'SELECT version()'))[0]?.[0] ?? 'unknown'),
+    command: (sql) =>
+      ask(async ({ client }) => {
+        const settings = { clickhouse_settings: { wait_end_of_query: 1 } as const, ignore_error_response: true };
+        await finish(await client.exec({ query: sql, ...settings, ...limited(undefined) }), options.kind);
+      }),
+    select,
+    selectValues: (sql, options) => rows(sql, 'JSONCompact', options),
+    insert: async (statement, chunks, { signal, queryId, host }) => {
+      const buffers = chunks.map((chunk) => Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+      const answer: RawAnswer = await hosts.named(host).client.exec({
+        query: statement,
+        values: Readable.from(buffers, { objectMode: false }),
+        query_id: queryId,
+        // Without it a server may answer 200 before the rows are stored and report the error in the body.
+        clickhouse_settings: { wait_end_of_query: 1 },
+        ignore_error_response: true,
+        ...limited(signal),
+      });
+      await finish(answer, options.kind);
+    },
+    hostsFor: (token) => hosts.forToken(token).map(({ name }) => name),
+    ping: async () => {
+      const startedMs = performance.now();
+      await select('SELECT 1');
+      return performance.now() - startedMs;
+    },
+    version: async () => (await select('SELECT version()'))[0]?.[0] ?? 'unknown',
     close: () => {
-      closing ??= client.close().then(release);
+      closing ??= hosts.close().then(release);
       return closing;
     },
   };
 }
 
-type Client = ReturnType<typeof createClient>;
-
-interface Connected {
-  readonly client: Client;
+interface Opened {
+  readonly hosts: StoreHosts;
   readonly target: QueryTarget;
   readonly release: () => Promise<void>;
 }
 
-async function connect(options: StoreOptions): Promise<Connected> {
+async function open(options: StoreOptions): Promise<Opened> {
   if (options.kind === 'embedded') {
     const engine = await openEmbeddedEngine(options.folder, options.memoryBytesMax);
-    return { client: engine.client, target: { kind: 'embedded', engine }, release: () => engine.close() };
+    const hosts = createHosts([{ name: 'embedded', client: engine.client }]);
+    return { hosts, target: { kind: 'embedded', engine }, release: () => engine.close() };
   }
-  const { url, username, password } = options;
-  const client = createClient({
-    url,
-    username,
-    password,
-    request_timeout: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
-    max_open_connections: CONNECTIONS_MAX,
-    compression: { request: false, response: false },
-    keep_alive: { enabled: true },
-    application: 'weir',
-    // What it would print reaches our callers as errors.
-    log: { level: ClickHouseLogLevel.OFF },
-  });
-  return { client, target: { kind: 'server', url, username, password }, release: async () => {} };
+  const { username, password, tls } = options;
+  const hosts = serverHosts(options);
+  const urls = () => hosts.inTurn().map(({ name }) => name);
+  return {
+    hosts,
+    target: { kind: 'server', urls, username, password, ...(tls ? { tls } : {}) },
+    release: async () => {},
+  };
 }
 
-async function asRead<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch (error) {
-    throw readError(error) satisfies Retryable;
-  }
-}
-
-async function selectCells(client: Client, sql: string): Promise<string[][]> {
-  const result = await client.query({ query: sql, format: 'JSONCompactStringsEachRow' });
-  const text = await result.text();
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as string[]);
-}
-
-async function insertBytes(
-  client: Client,
-  statement: string,
-  chunks: readonly Uint8Array[],
-  { signal, queryId }: InsertOptions,
-): Promise<void> {
-  const buffers = chunks.map((chunk) => Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
-  const { stream } = await client.exec({
-    query: statement,
-    values: Readable.from(buffers, { objectMode: false }),
-    query_id: queryId,
-    // Without it a server may answer 200 before the rows are stored and report the error in the body.
-    clickhouse_settings: { wait_end_of_query: 1 },
-    ...(signal ? { abort_signal: signal } : {}),
-  });
-  for await (const chunk of stream) {
-    const text = String(chunk);
-    if (text.includes('DB::Exception')) throw new Error(text);
-  }
-}
-
-async function ping(client: Client): Promise<number> {
-  const startedMs = performance.now();
-  const result = await client.ping({ select: true });
-  if (!result.success) throw result.error;
-  return performance.now() - startedMs;
+/** The end of a statement without a result. */
+async function finish(answer: RawAnswer, kind: Store['kind']): Promise<void> {
+  const body = await readBody(answer, SHORT_BODY_BYTES_MAX);
+  throwIfError(answer, body);
+  // The embedded engine throws its errors; what it prints may be left over from a query that failed before.
+  if (kind === 'server') throwIfException(body);
 }

@@ -1,14 +1,31 @@
 /** For tests of this and other packages: rows and blocks as the journal gives them, and stores that clean up. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { Block } from '@libs/pipeline';
 import { openStore, type Store, type StoreLogger } from './store.ts';
+import { temporaryFolder } from './testing-folder.ts';
 
-export { type FrontFault, startClickHouseFront } from './testing-front.ts';
+export { temporaryFolder } from './testing-folder.ts';
+export { type ClickHouseFront, startClickHouseFront } from './testing-front.ts';
+export type { FrontFault, FrontRule } from './testing-front-faults.ts';
+export {
+  type ClickHouseProcess,
+  type ClickHouseProcessOptions,
+  startClickHouseProcess,
+} from './testing-front-process.ts';
 
 export const TEST_JOURNAL = '0190a1b2-0000-7000-8000-00000000c0de';
 export const QUIET: StoreLogger = { debug: () => {}, warn: () => {} };
+
+/** A server's configuration with a cluster of one host: the engine itself. */
+export function clusterConfig(cluster: string): string {
+  const replica = '<replica><host>127.0.0.1</host><port>9000</port></replica>';
+  const shard = `<shard><internal_replication>true</internal_replication>${replica}</shard>`;
+  return `<clickhouse>
+  <tcp_port>9000</tcp_port>
+  <remote_servers><${cluster}>${shard}</${cluster}></remote_servers>
+  <macros><shard>01</shard><replica>r1</replica></macros>
+</clickhouse>
+`;
+}
 
 /** One row as it stands in a block; `over` replaces fields, `undefined` removes one. */
 export function testRow(seq: number, over: Record<string, unknown> = {}): Record<string, unknown> {
@@ -41,13 +58,6 @@ export function testBlock(rows: readonly (Record<string, unknown> | string)[], f
 export function testRange(firstSeq: number, lastSeq: number, over: Record<string, unknown> = {}): Block {
   const rows = Array.from({ length: lastSeq - firstSeq + 1 }, (_, index) => testRow(firstSeq + index, over));
   return testBlock(rows, firstSeq);
-}
-
-/** A folder of its own under the system's temporary folder. */
-export function temporaryFolder(): { readonly path: string; remove(): void } {
-  const path = mkdtempSync(join(tmpdir(), 'weir-database-'));
-  // The engine's background threads may still be removing files of their own.
-  return { path, remove: () => rmSync(path, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 }) };
 }
 
 /** An embedded store on a temporary folder. One at a time per process. */

@@ -49,7 +49,7 @@ test('writes with the login in headers and the guarantees written out', async ()
   expect(front.last.headers.authorization).toBe(`Basic ${btoa('writer:pass word')}`);
 });
 
-test.each(['drop_before', 'drop_after', 'bad_gateway'] as const)(
+test.each(['drop_before', 'drop_after', 'status_502'] as const)(
   '%s: ambiguous, and then stored once',
   async (fault) => {
     let faults = 1;
@@ -68,7 +68,7 @@ test.each(['drop_before', 'drop_after', 'bad_gateway'] as const)(
 test('faults in the middle of finding out leave it ambiguous, and it is stored once in the end', async () => {
   const block = testRange(1, 500);
   await sink.write({ ...testRange(1, 100), token: 'another' }, { signal: never, ambiguous: false });
-  const faults = ['drop_before', 'none', 'drop_after', 'none', 'none', 'drop_after', 'bad_gateway'] as const;
+  const faults = ['drop_before', 'none', 'drop_after', 'none', 'none', 'drop_after', 'status_502'] as const;
   let requests = 0;
   front.fault = () => faults[requests++] ?? 'none';
   let failures = 0;
@@ -102,6 +102,31 @@ test('a row that is refused is permanent here, too', async () => {
   expect(error).toBeInstanceOf(Permanent);
   expect((error as Permanent).message).toContain('The row with seq 2 is refused');
   expect(await held()).toBe('0,0');
+});
+
+test.each(['gzip', 'zstd'] as const)('bodies are compressed by %s when it is asked for', async (compression) => {
+  const packed = await openStore({ ...serverOptions(front.url), compression }, { logger: QUIET });
+  const block = testRange(1, 5_000);
+  await createStoreSink(packed, { logger: QUIET }).write(block, { signal: never, ambiguous: false });
+  expect(front.last.headers['content-encoding']).toBe(compression);
+  expect(Number(front.last.headers['content-length'] ?? 0)).toBeLessThan(block.byteLength / 2);
+  expect(await held()).toBe('5000,5000');
+  await packed.close();
+});
+
+test.each([
+  [{ url: 'ftp://x' }, 'invalid_url'],
+  [{ url: 'http://user:secret@x:8123' }, 'invalid_url'],
+  [{ url: ' , ' }, 'invalid_url'],
+  [{ url: 'http://a:8123, http://b:8123' }, 'cluster_required'],
+  [{ cluster: "c' x" }, 'invalid_cluster'],
+  [{ database: 'default' }, 'invalid_database'],
+])('options that cannot be meant are refused: %p', async (options, code) => {
+  const error = await openStore({ ...serverOptions('http://x:8123'), ...options }, { logger: QUIET }).catch(
+    (caught: unknown) => caught,
+  );
+  expect(error).toMatchObject({ name: 'Permanent', code });
+  expect(String(error)).not.toContain('secret');
 });
 
 test('a server that is not there: nothing was stored, try again', async () => {

@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test';
-import { assembleBlock, blockToken } from './block.ts';
+import type { FrameView } from '@libs/journal';
+import { blockOf, blockToken, joinFrames, sliceRun } from './block.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const frame = (firstSeq: number, lastSeq: number, text: string) => ({
@@ -8,6 +9,9 @@ const frame = (firstSeq: number, lastSeq: number, text: string) => ({
   timeMs: 0,
   payload: bytes(text),
 });
+
+const assembleBlock = (journal: string, afterSeq: number, frames: readonly FrameView[]) =>
+  blockOf(journal, joinFrames(afterSeq, frames));
 
 test('a block is its frames in order, and its token names journal, range and bytes', () => {
   const block = assembleBlock('j', 4, [frame(5, 6, 'a\nb\n'), frame(7, 7, 'c\n')]);
@@ -32,4 +36,32 @@ test.each([
   ['a frame without rows', [frame(5, 4, '')]],
 ])('%s is refused', (_name, frames) => {
   expect(() => assembleBlock('j', 4, frames)).toThrow(expect.objectContaining({ code: 'journal_gap' }));
+});
+
+test('any slice of a run holds its rows, and says which part of which frame they are', () => {
+  const frames = [frame(5, 6, 'a\nb\n'), frame(7, 7, 'c\n'), frame(8, 11, 'd\ne\nf\ng\n')];
+  const run = joinFrames(4, frames);
+  for (let first = 5; first <= 11; first++) {
+    for (let last = first; last <= 11; last++) {
+      const slice = sliceRun(run, first, last);
+      const rows = 'abcdefg'.slice(first - 5, last - 4);
+      expect(Buffer.from(slice.bytes).toString()).toBe([...rows].map((row) => `${row}\n`).join(''));
+      expect(slice.extents.reduce((sum, extent) => sum + extent.byteLength, 0)).toBe(slice.bytes.byteLength);
+      expect(slice.extents.map(({ firstSeq, lastSeq }) => [firstSeq, lastSeq])).toEqual(
+        [
+          [5, 6],
+          [7, 7],
+          [8, 11],
+        ]
+          .map(([from, to]) => [Math.max(from as number, first), Math.min(to as number, last)])
+          .filter(([from, to]) => (from as number) <= (to as number)),
+      );
+    }
+  }
+});
+
+test('a frame with too few rows is not cut into', () => {
+  expect(() => sliceRun(joinFrames(0, [frame(1, 3, 'a\n')]), 3, 3)).toThrow(
+    expect.objectContaining({ code: 'row_count_mismatch' }),
+  );
 });

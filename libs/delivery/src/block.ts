@@ -1,13 +1,22 @@
-/** From the journal's frames to a block: one run of bytes, checked, counted and named. */
+/** From the journal's frames to a block: one run of bytes, checked and named. */
 import type { FrameView } from '@libs/journal';
 import { type Block, Permanent } from '@libs/pipeline';
+import { type FrameExtent, miscounted } from './row-counter.ts';
+
+/** Rows that lie one behind the other, and the frames (or parts of them) that they are from. */
+export interface Run {
+  readonly bytes: Uint8Array;
+  readonly extents: readonly FrameExtent[];
+}
+
+const LINE_FEED = 10;
 
 /**
- * Joins whole frames that follow `afterSeq` into one block. The bytes are copied once into one chunk: the hash has to
- * run over all of them, and a sink sends one large chunk faster than thousands of small ones.
+ * Joins whole frames that follow `afterSeq`. The bytes are copied once into one chunk: the hash has to run over all of
+ * them, and a sink sends one large chunk faster than thousands of small ones.
  * Throws `Permanent` (`journal_gap`) when the frames do not follow one another.
  */
-export function assembleBlock(journal: string, afterSeq: number, frames: readonly FrameView[]): Block {
+export function joinFrames(afterSeq: number, frames: readonly FrameView[]): Run {
   let byteLength = 0;
   let seq = afterSeq;
   for (const frame of frames) {
@@ -22,12 +31,57 @@ export function assembleBlock(journal: string, afterSeq: number, frames: readonl
   }
   const bytes = Buffer.allocUnsafeSlow(byteLength);
   let offset = 0;
-  for (const frame of frames) {
-    bytes.set(frame.payload, offset);
-    offset += frame.payload.byteLength;
+  const extents = frames.map(({ firstSeq, lastSeq, timeMs, payload }) => {
+    bytes.set(payload, offset);
+    offset += payload.byteLength;
+    return { firstSeq, lastSeq, timeMs, byteLength: payload.byteLength };
+  });
+  return { bytes, extents };
+}
+
+/**
+ * The rows of a run from one sequence number through another, both within it. The bytes are not copied.
+ * Throws `Permanent` (`row_count_mismatch`) when a frame that is cut into has too few rows.
+ */
+export function sliceRun(run: Run, firstSeq: number, lastSeq: number): Run {
+  const extents: FrameExtent[] = [];
+  let frameStart = 0;
+  let start = 0;
+  let end = 0;
+  for (const extent of run.extents) {
+    const from = Math.max(extent.firstSeq, firstSeq);
+    const to = Math.min(extent.lastSeq, lastSeq);
+    if (from <= to) {
+      const sliceStart = frameStart + rowOffset(run.bytes, frameStart, extent, from);
+      end = frameStart + rowOffset(run.bytes, frameStart, extent, to + 1);
+      if (extents.length === 0) start = sliceStart;
+      extents.push({ firstSeq: from, lastSeq: to, timeMs: extent.timeMs, byteLength: end - sliceStart });
+    }
+    frameStart += extent.byteLength;
   }
-  const range = { journal, firstSeq: afterSeq + 1, lastSeq: seq };
-  return { ...range, chunks: [bytes], byteLength, token: blockToken(range, bytes) };
+  return { bytes: run.bytes.subarray(start, end), extents };
+}
+
+/** Where the row `seq` begins within its frame; one past the last row is where the frame ends. */
+function rowOffset(bytes: Uint8Array, frameStart: number, extent: FrameExtent, seq: number): number {
+  if (seq > extent.lastSeq) return extent.byteLength;
+  let offset = frameStart;
+  for (let row = extent.firstSeq; row < seq; row++) {
+    const lineFeed = bytes.indexOf(LINE_FEED, offset);
+    if (lineFeed < 0 || lineFeed >= frameStart + extent.byteLength) {
+      throw miscounted(extent, `only ${row - extent.firstSeq}`);
+    }
+    offset = lineFeed + 1;
+  }
+  return offset - frameStart;
+}
+
+/** The run must not be empty. */
+export function blockOf(journal: string, { bytes, extents }: Run): Block {
+  const firstSeq = (extents[0] as FrameExtent).firstSeq;
+  const lastSeq = (extents.at(-1) as FrameExtent).lastSeq;
+  const token = blockToken({ journal, firstSeq, lastSeq }, bytes);
+  return { journal, firstSeq, lastSeq, chunks: [bytes], byteLength: bytes.byteLength, token };
 }
 
 /** `<journal>:<first>-<last>:<XXH3-64 of the bytes, in hex>`. */

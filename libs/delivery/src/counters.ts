@@ -48,7 +48,18 @@ export interface Counters {
   /** Folds up to `rowsMax` rows that are old enough, in one transaction; returns how many. */
   rollUp(rowsMax: number): number;
   list(range: CountsRange): readonly CountRow[];
+  /**
+   * The sequence numbers that rows starting in this range stand for, by journal. They follow from the counts: a journal
+   * counts from 1 without gaps, and its minutes follow one another.
+   */
+  ranges(range: Omit<CountsRange, 'rowsMax'>): readonly CountedRange[];
   total(): number;
+}
+
+export interface CountedRange {
+  readonly journal: string;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
 }
 
 const HOUR = 60;
@@ -125,6 +136,7 @@ export function createCounters(db: Database, limits: Partial<CounterLimits> = {}
     },
     rollUp,
     list: (range) => sql.list.all(range.fromMinute, range.untilMinute, range.rowsMax) as CountRow[],
+    ranges: ({ fromMinute, untilMinute }) => sql.ranges.all(fromMinute, fromMinute, untilMinute) as CountedRange[],
     total: () => (sql.total.get() as { n: number }).n,
   };
 }
@@ -151,6 +163,12 @@ function prepare(db: Database) {
     list: db.query(`
       SELECT ${COLUMNS} FROM counters WHERE start_minute >= ? AND start_minute < ?
       ORDER BY start_minute, span_minutes, journal, store_id, event_type LIMIT ?`),
+    ranges: db.query(`
+      SELECT journal, firstSeq, lastSeq FROM (
+        SELECT journal, 1 + sum(CASE WHEN start_minute < ? THEN count ELSE 0 END) AS firstSeq,
+          max(start_minute >= ?) AS isIn, sum(count) AS lastSeq
+        FROM counters WHERE start_minute < ? GROUP BY journal
+      ) WHERE isIn ORDER BY journal`),
     total: db.query('SELECT coalesce(sum(count), 0) AS n FROM counters'),
   };
 }

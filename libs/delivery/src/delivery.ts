@@ -1,55 +1,18 @@
 /** From the journals to the sinks: one worker for each journal and sink, and what they report. */
 import type { JournalReader } from '@libs/journal';
-import { type Sink, sleep } from '@libs/pipeline';
-import { checkCursors } from './cursors.ts';
-import type { DeliveryClock, DeliveryLimits } from './limits.ts';
+import { sleep } from '@libs/pipeline';
+import { checkCursors, missingCursors } from './cursors.ts';
+import { createDeadLetterDesk } from './dead-letter-desk.ts';
+import type { Delivery, DeliveryOptions, RemovedSink } from './delivery-types.ts';
+import { DEFAULT_DEAD_LETTER_LIMITS, type DeliveryClock, type DeliveryLimits } from './limits.ts';
 import type { SinkState } from './messages.ts';
-import { createSinkRunner, type DeliveryLogger, type SinkRunner } from './sink-runner.ts';
-import type { State } from './state.ts';
+import { createOptionalWorker } from './optional-worker.ts';
+import { type ReconcileRange, type Reconciliation, reconcile } from './reconcile.ts';
+import { createReplayer } from './replay.ts';
+import { backlogOf, checkEntries, registerSinks, type SinkEntry } from './sink-entry.ts';
+import { createSinkRunner, type SinkRunner } from './sink-runner.ts';
 import { isDiskFull } from './state-database.ts';
 import { createWorker, type Worker } from './worker.ts';
-
-export interface DeliveryOptions {
-  readonly state: State;
-  readonly sinks: readonly Sink[];
-  readonly limits: DeliveryLimits;
-  readonly logger: DeliveryLogger;
-  readonly clock?: DeliveryClock;
-  /** The sink is done with everything up to and including `seq`. */
-  readonly onProgress: (journal: string, sink: string, seq: number) => void;
-  /** Every sink that has a cursor in this journal is. */
-  readonly onRelease: (journal: string, seq: number) => void;
-  /** A bug, or a state database that fails: nothing is delivered any more, and the process must end. */
-  readonly onFatal: (error: unknown) => void;
-}
-
-export interface Delivery {
-  /**
-   * Starts delivering a journal; one that is not known yet starts at its first frame. Returns why it must not be
-   * delivered (see `checkCursors`), and then has not touched it. The reader stays the caller's to close.
-   */
-  add(reader: JournalReader): readonly string[];
-  /**
-   * For a journal whose folder is gone (drained, then removed by accept): ends its workers and forgets its cursors.
-   * Resolves once the reader is no longer used.
-   */
-  remove(journal: string): Promise<void>;
-  /** Everything up to and including `durableSeq` is durable. A journal that was not added is none of our business. */
-  nudge(journal: string, durableSeq: number): void;
-  /** Cut the next block of this journal as soon as it has a row. */
-  flush(journal: string): void;
-  /** All cursors. */
-  progress(): readonly { readonly journal: string; readonly sink: string; readonly seq: number }[];
-  /** What every sink has, for each journal. */
-  releases(): readonly { readonly journal: string; readonly seq: number }[];
-  sinkStates(): readonly SinkState[];
-  /**
-   * Sends what is durable now without waiting for more, and resolves when that is done, or as soon as a sink does not
-   * take it, or when `signal` aborts. What is left stays in the journal, a block on its way stays cut. From then on
-   * neither the state nor a reader is used. The sinks are the caller's to close.
-   */
-  stop(signal: AbortSignal): Promise<void>;
-}
 
 const ROLL_UP_INTERVAL_MS = 1_000;
 /** Some 20 ms of work at a time. */
@@ -57,26 +20,46 @@ const ROLL_UP_ROWS = 2_000;
 
 const SYSTEM_CLOCK: DeliveryClock = { nowMs: () => performance.now(), sleep, random: Math.random };
 
+/** Rows that one reconciliation counts in the journals: about a second of work. */
+const RECONCILE_ROWS_MAX = 2_000_000;
+
 interface Running {
   readonly reader: JournalReader;
-  readonly workers: readonly Worker[];
+  /** Those of its own. */
+  readonly readers: readonly JournalReader[];
+  readonly open: (() => JournalReader) | undefined;
+  readonly workers: ReadonlyMap<string, Worker>;
   /** Aborts when the journal is gone. */
   readonly gone: AbortController;
   /** Resolves once every worker has ended. */
   readonly ended: Promise<unknown>;
 }
 
+/** Throws for sinks that contradict themselves. */
 export function createDelivery(options: DeliveryOptions): Delivery {
   const { state, sinks, logger, onProgress, onRelease } = options;
+  const limits: DeliveryLimits = { ...DEFAULT_DEAD_LETTER_LIMITS, ...options.limits };
   const clock = options.clock ?? SYSTEM_CLOCK;
   const drain = new AbortController();
   const halt = new AbortController();
-  const runners: readonly SinkRunner[] = sinks.map((sink) =>
+  checkEntries(sinks);
+  registerSinks(state, sinks, options.startedAtMs ?? Date.now());
+  const runners: readonly SinkRunner[] = sinks.map(({ sink }) =>
     createSinkRunner(sink, state.sinkTotals(sink.name), logger),
   );
   const running = new Map<string, Running>();
   const cursors = new Map<string, Map<string, number>>();
+  /** What was released when somebody began to count; nothing is released before he has done. */
+  const held = new Map<string, number>();
+  let counting = 0;
   for (const { journal, sink, seq } of state.cursors()) cursorsOf(journal).set(sink, seq);
+  const replayer = createReplayer({
+    ...options,
+    runners,
+    limits,
+    ended: halt.signal,
+    onFatal: fail,
+  });
   const timer = setInterval(rollUp, ROLL_UP_INTERVAL_MS);
 
   function cursorsOf(journal: string): Map<string, number> {
@@ -87,7 +70,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
 
   /** A sink that is no longer configured keeps its cursor, and with it what it has not got. */
   function releasedSeq(journal: string): number {
-    return Math.min(...cursorsOf(journal).values());
+    return held.get(journal) ?? Math.min(...cursorsOf(journal).values());
   }
 
   function moved(journal: string, sink: string, seq: number): void {
@@ -117,39 +100,55 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     }
   }
 
-  function add(reader: JournalReader): readonly string[] {
+  function add(reader: JournalReader, open?: () => JournalReader): readonly string[] {
     const { journal } = reader;
     if (running.has(journal)) throw new Error(`journal ${journal} was added before`);
-    const refusals = checkCursors(state, [reader], sinks);
+    const owners = sinks.map(({ sink, from }) => ({ name: sink.name, ...(from === undefined ? {} : { from }) }));
+    const refusals = checkCursors(state, [reader], owners);
     if (refusals.length > 0 || drain.signal.aborted) return refusals;
-    const known = cursorsOf(journal);
-    for (const { name } of sinks) {
-      if (known.has(name)) continue;
-      state.createCursor({ journal, sink: name, seq: 0 });
-      known.set(name, 0);
-    }
-    running.set(journal, start(reader, known));
+    const missing = missingCursors(state, reader, owners);
+    if (missing.length > 0) state.createCursors(missing);
+    for (const { sink, seq } of missing) cursorsOf(journal).set(sink, seq);
+    running.set(journal, start(reader, open));
     return [];
   }
 
-  function start(reader: JournalReader, seqs: ReadonlyMap<string, number>): Running {
+  function start(reader: JournalReader, open: (() => JournalReader) | undefined): Running {
     const gone = new AbortController();
-    const workers = runners.map((runner) =>
-      createWorker({
-        reader,
-        runner,
-        state,
-        limits: options.limits,
-        clock,
-        logger,
-        cursorSeq: seqs.get(runner.sink.name) as number,
-        drain: drain.signal,
-        halt: AbortSignal.any([halt.signal, gone.signal]),
-        onProgress: (seq) => moved(reader.journal, runner.sink.name, seq),
-      }),
-    );
-    const ended = Promise.all(workers.map((worker) => worker.run().catch(fail)));
-    return { reader, workers, gone, ended };
+    const readers: JournalReader[] = [];
+    const workers = new Map<string, Worker>();
+    for (const [index, runner] of runners.entries()) {
+      const own = index === 0 || open === undefined ? reader : open();
+      if (own !== reader) {
+        own.noteDurable(reader.durableSeq());
+        readers.push(own);
+      }
+      workers.set(runner.sink.name, createWorkerFor(sinks[index] as SinkEntry, runner, own, gone.signal));
+    }
+    const ended = Promise.all([...workers.values()].map((worker) => worker.run().catch(fail))).finally(() => {
+      for (const one of readers) one.close();
+    });
+    return { reader, readers, open, workers, gone, ended };
+  }
+
+  function createWorkerFor(entry: SinkEntry, runner: SinkRunner, reader: JournalReader, gone: AbortSignal): Worker {
+    const { name } = entry.sink;
+    const cursor = state.findCursor(reader.journal, name);
+    if (cursor === undefined) throw new Error(`sink ${name} has no cursor in journal ${reader.journal}`);
+    const workerOptions = {
+      reader,
+      runner,
+      state,
+      limits,
+      clock,
+      logger,
+      cursor,
+      drain: drain.signal,
+      halt: AbortSignal.any([halt.signal, gone]),
+      onProgress: (seq: number) => moved(reader.journal, name, seq),
+    };
+    const backlog = backlogOf(entry);
+    return backlog === undefined ? createWorker(workerOptions) : createOptionalWorker(workerOptions, backlog);
   }
 
   async function remove(journal: string): Promise<void> {
@@ -172,20 +171,92 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     end();
   }
 
+  function sinkState(runner: SinkRunner, index: number): SinkState {
+    const { name } = runner.sink;
+    const pending = [...running.values()].flatMap(({ workers }) => workers.get(name)?.pending() ?? []);
+    const oldest = pending.flatMap(({ oldestMs }) => oldestMs ?? []);
+    const letters = state.deadLetters.totals().find(({ sink }) => sink === name);
+    return {
+      ...runner.state(),
+      required: sinks[index]?.required ?? true,
+      pendingEvents: pending.reduce((sum, { events }) => sum + events, 0),
+      pendingBytes: pending.reduce((sum, { bytes }) => sum + bytes, 0),
+      ...(oldest.length === 0 ? {} : { oldestPendingAgeMs: Math.max(0, Date.now() - Math.min(...oldest)) }),
+      deadLetters: letters?.rows ?? 0,
+    };
+  }
+
+  function removedSinks(): readonly RemovedSink[] {
+    const configured = new Set(sinks.map(({ sink }) => sink.name));
+    const names = state.knownSinks().flatMap(({ sink }) => (configured.has(sink) ? [] : sink));
+    return names.map((sink) => ({
+      sink,
+      journals: [...cursors].flatMap(([journal, seqs]) => {
+        const seq = seqs.get(sink);
+        if (seq === undefined) return [];
+        return { journal, seq, pendingEvents: Math.max(0, (running.get(journal)?.reader.durableSeq() ?? seq) - seq) };
+      }),
+    }));
+  }
+
+  function dropSink(name: string): boolean {
+    if (!removedSinks().some(({ sink }) => sink === name)) return false;
+    state.dropSink(name);
+    for (const [journal, seqs] of cursors) {
+      const before = releasedSeq(journal);
+      seqs.delete(name);
+      if (running.has(journal) && releasedSeq(journal) > before) onRelease(journal, releasedSeq(journal));
+    }
+    logger.warn({ sink: name }, `sink ${name} was dropped: what it had not got, it will not get`);
+    return true;
+  }
+
+  function reconcileNow(range: ReconcileRange, signal: AbortSignal): Promise<Reconciliation> {
+    const opened = [...running.values()].map(({ reader, open }) => ({ reader, own: open?.() }));
+    for (const { reader, own } of opened) own?.noteDurable(reader.durableSeq());
+    if (counting++ === 0) for (const journal of running.keys()) held.set(journal, releasedSeq(journal));
+    return reconcile(
+      {
+        state,
+        readers: opened.map(({ reader, own }) => own ?? reader),
+        sinks: sinks.map(({ sink }) => sink),
+        rowsMax: RECONCILE_ROWS_MAX,
+        signal: AbortSignal.any([signal, halt.signal]),
+      },
+      range,
+    ).finally(() => {
+      for (const { own } of opened) own?.close();
+      if (--counting === 0) letGo();
+    });
+  }
+
+  function letGo(): void {
+    const before = new Map(held);
+    held.clear();
+    for (const [journal, seq] of before) {
+      if (running.has(journal) && releasedSeq(journal) > seq) onRelease(journal, releasedSeq(journal));
+    }
+  }
+
   return {
     add,
     remove,
     nudge(journal, durableSeq) {
       const found = running.get(journal);
-      found?.reader.noteDurable(durableSeq);
-      for (const worker of found?.workers ?? []) worker.nudge();
+      if (found === undefined) return;
+      for (const reader of [found.reader, ...found.readers]) reader.noteDurable(durableSeq);
+      for (const worker of found.workers.values()) worker.nudge();
     },
     flush(journal) {
-      for (const worker of running.get(journal)?.workers ?? []) worker.flush();
+      for (const worker of running.get(journal)?.workers.values() ?? []) worker.flush();
     },
     progress: () => [...cursors].flatMap(([journal, seqs]) => [...seqs].map(([sink, seq]) => ({ journal, sink, seq }))),
     releases: () => [...running.keys()].map((journal) => ({ journal, seq: releasedSeq(journal) })),
-    sinkStates: () => runners.map((runner) => runner.state()),
+    sinkStates: () => runners.map(sinkState),
+    deadLetters: createDeadLetterDesk(state, replayer, limits.deadLetterBytesMax),
+    removedSinks,
+    dropSink,
+    reconcile: reconcileNow,
     stop,
   };
 }

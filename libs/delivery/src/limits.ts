@@ -12,7 +12,19 @@ export interface DeliveryLimits {
   readonly retryMaxMs: number;
   /** Milliseconds after which a write's signal aborts; what became of the block is then unknown. */
   readonly writeTimeoutMs: number;
+  /** Bytes of all dead letters; a sink that needs more room stops taking until there is some. */
+  readonly deadLetterBytesMax: number;
+  /** Milliseconds between two looks for that room. */
+  readonly deadLetterRetryMs: number;
+  /** A sink that refuses more rows than this for good, without taking one in between, stops. */
+  readonly deadLettersInRowMax: number;
 }
+
+export const DEFAULT_DEAD_LETTER_LIMITS = {
+  deadLetterBytesMax: 268_435_456,
+  deadLetterRetryMs: 3_000,
+  deadLettersInRowMax: 1_000,
+} as const satisfies Partial<DeliveryLimits>;
 
 export interface DeliveryClock {
   /** Monotonic milliseconds. */
@@ -27,4 +39,10 @@ export interface DeliverySignals {
   readonly drain: AbortSignal;
   /** Aborts when delivery is to end now. */
   readonly halt: AbortSignal;
+}
+
+/** How far behind an optional sink may be; either limit, or both. */
+export interface Backlog {
+  readonly eventsMax?: number;
+  readonly bytesMax?: number;
 }

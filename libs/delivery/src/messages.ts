@@ -31,12 +31,23 @@ export interface SinkState {
   readonly state: 'healthy' | 'degraded' | 'unhealthy';
   /** A sink that stopped for good (a row it refuses, a cursor that does not fit) says why; an operator must act. */
   readonly stopped?: string;
+  /** Stable, with `stopped`. */
+  readonly stoppedCode?: string;
   readonly latencyMs?: number;
   readonly lastError?: string;
   /** Rows this sink has finished since the state database was made. */
   readonly rows: number;
   readonly blocks: number;
   readonly retries: number;
+  /** False: past its own backlog limit its rows are parked instead of filling the journal. */
+  readonly required: boolean;
+  /** Durable events that it is not done with, over all journals, and an estimate of their bytes. */
+  readonly pendingEvents: number;
+  readonly pendingBytes: number;
+  /** Milliseconds since the oldest of them was journalled; absent when there is none. */
+  readonly oldestPendingAgeMs?: number;
+  /** Rows of it that are dead letters now. */
+  readonly deadLetters: number;
 }
 
 /** The one sink that every Weir has. */

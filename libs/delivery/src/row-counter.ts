@@ -141,7 +141,7 @@ function malformed(seq: number, cause?: unknown): Permanent {
   });
 }
 
-function miscounted(frame: FrameExtent, found: string): Permanent {
+export function miscounted(frame: FrameExtent, found: string): Permanent {
   const wanted = frame.lastSeq - frame.firstSeq + 1;
   return new Permanent(
     'row_count_mismatch',

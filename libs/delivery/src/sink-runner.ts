@@ -27,14 +27,29 @@ export interface SinkRunner {
   /** The next `connect` connects again. */
   disconnected(): void;
   noteFailure(error: unknown): void;
-  /** The sink took a block. */
+  /** A write ended, and nothing of the block is left to be sent. */
   noteWritten(latencyMs: number): void;
+  /** The sink took at least one row of its own. */
+  noteTaken(): void;
+  /** Rows became dead letters. */
+  noteRefused(rows: number): void;
+  /** How many rows it has refused for good since it last took one. */
+  refusedInRow(): number;
+  /** It needs a dead letter written and there is no room; logged once until there is some again. */
+  noteNoRoom(message: string): void;
+  noteRoom(): void;
   /** … and the cursor has moved past it. */
   noteFinished(rows: number): void;
   /** Stops the sink for good, in all journals, and logs why, once. */
   stop(reason: StopReason): void;
-  state(): SinkState;
+  state(): RunnerState;
 }
+
+/** What a sink's runner knows of it; the rest of `SinkState` is known elsewhere. */
+export type RunnerState = Omit<
+  SinkState,
+  'required' | 'pendingEvents' | 'pendingBytes' | 'oldestPendingAgeMs' | 'deadLetters'
+>;
 
 /** After so many failures in a row (about the time of the longest backoff) a sink is not merely degraded. */
 const FAILURES_UNHEALTHY = 5;
@@ -47,6 +62,8 @@ export function createSinkRunner(sink: Sink, totals: SinkTotals, logger: Deliver
   let lastError: string | undefined;
   let latencyMs: number | undefined;
   let stopReason: StopReason | undefined;
+  let refusedInRow = 0;
+  let noRoom: string | undefined;
 
   function connect(signal: AbortSignal): Promise<void> {
     if (connecting === undefined) {
@@ -67,14 +84,15 @@ export function createSinkRunner(sink: Sink, totals: SinkTotals, logger: Deliver
     stopping.abort(new Error(`sink ${sink.name} has stopped`));
   }
 
-  function state(): SinkState {
+  function state(): RunnerState {
     const own = sink.health();
     const latency = latencyMs ?? own.latencyMs;
-    const error = stopReason?.message ?? (failuresInRow > 0 ? lastError : own.lastError);
+    const error = stopReason?.message ?? noRoom ?? (failuresInRow > 0 ? lastError : own.lastError);
+    const isHeld = stopReason !== undefined || noRoom !== undefined;
     return {
       name: sink.name,
-      state: stopReason !== undefined ? 'unhealthy' : worse(own.state, stateAfter(failuresInRow)),
-      ...(stopReason === undefined ? {} : { stopped: stopReason.message }),
+      state: isHeld ? 'unhealthy' : worse(own.state, stateAfter(failuresInRow)),
+      ...(stopReason === undefined ? {} : { stopped: stopReason.message, stoppedCode: stopReason.code }),
       ...(latency === undefined ? {} : { latencyMs: latency }),
       ...(error === undefined ? {} : { lastError: error }),
       rows,
@@ -99,6 +117,22 @@ export function createSinkRunner(sink: Sink, totals: SinkTotals, logger: Deliver
       failuresInRow = 0;
       latencyMs = ms;
     },
+    noteTaken() {
+      refusedInRow = 0;
+      failuresInRow = 0;
+    },
+    noteRefused(refused) {
+      refusedInRow += refused;
+    },
+    refusedInRow: () => refusedInRow,
+    noteNoRoom(message) {
+      if (noRoom === undefined) logger.error({ sink: sink.name }, `sink ${sink.name} has stopped taking: ${message}`);
+      noRoom = message;
+    },
+    noteRoom() {
+      if (noRoom !== undefined) logger.info({ sink: sink.name }, `sink ${sink.name} goes on: there is room again`);
+      noRoom = undefined;
+    },
     noteFinished(blockRows) {
       rows += blockRows;
       blocks++;
@@ -108,7 +142,7 @@ export function createSinkRunner(sink: Sink, totals: SinkTotals, logger: Deliver
   };
 }
 
-type HealthState = SinkState['state'];
+type HealthState = RunnerState['state'];
 
 function stateAfter(failures: number): HealthState {
   if (failures === 0) return 'healthy';

@@ -59,6 +59,77 @@ const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (span_minutes, start_minute, journal, store_id, event_type)
   ) STRICT, WITHOUT ROWID;
   `,
+  // frame_seq: the last end of a frame at or before the position, which is where a journal can be read from.
+  `
+  ALTER TABLE cursors ADD COLUMN frame_seq INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE cursors ADD COLUMN doubt_seq INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE cursors ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
+  UPDATE cursors SET frame_seq = seq;
+
+  ALTER TABLE blocks ADD COLUMN frame_seq INTEGER NOT NULL DEFAULT 0;
+  UPDATE blocks SET frame_seq = last_seq;
+
+  ALTER TABLE sinks ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE sinks ADD COLUMN dead_lettered INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE sinks ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;
+  INSERT OR IGNORE INTO sinks (sink, rows, blocks, retries) SELECT DISTINCT sink, 0, 0, 0 FROM cursors;
+
+  CREATE TABLE dead_letters (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL CHECK (kind IN ('row', 'range')),
+    sink TEXT NOT NULL,
+    journal TEXT NOT NULL,
+    first_seq INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL CHECK (last_seq >= first_seq),
+    rows INTEGER NOT NULL CHECK (rows >= 0),
+    minute INTEGER NOT NULL,
+    event_id TEXT NOT NULL,
+    event_type TEXT NOT NULL,
+    store_id TEXT NOT NULL,
+    code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    first_at_ms INTEGER NOT NULL,
+    last_at_ms INTEGER NOT NULL,
+    charged_bytes INTEGER NOT NULL,
+    UNIQUE (sink, journal, first_seq, kind)
+  ) STRICT;
+  CREATE INDEX dead_letters_by_minute ON dead_letters (minute);
+
+  CREATE TABLE dead_letter_contents (
+    id INTEGER PRIMARY KEY,
+    bytes BLOB NOT NULL
+  ) STRICT;
+
+  CREATE TABLE dead_letter_totals (
+    sink TEXT NOT NULL PRIMARY KEY,
+    letters INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TRIGGER dead_letter_added AFTER INSERT ON dead_letters BEGIN
+    INSERT INTO dead_letter_totals (sink, letters, rows, bytes) VALUES (new.sink, 1, new.rows, new.charged_bytes)
+    ON CONFLICT (sink) DO UPDATE SET
+      letters = letters + 1, rows = rows + new.rows, bytes = bytes + new.charged_bytes;
+  END;
+  CREATE TRIGGER dead_letter_changed AFTER UPDATE OF rows, charged_bytes ON dead_letters BEGIN
+    UPDATE dead_letter_totals SET rows = rows + new.rows - old.rows, bytes = bytes + new.charged_bytes - old.charged_bytes
+    WHERE sink = new.sink;
+  END;
+  CREATE TRIGGER dead_letter_removed AFTER DELETE ON dead_letters BEGIN
+    DELETE FROM dead_letter_contents WHERE id = old.id;
+    UPDATE dead_letter_totals SET letters = letters - 1, rows = rows - old.rows, bytes = bytes - old.charged_bytes
+    WHERE sink = old.sink;
+  END;
+
+  CREATE TABLE deleted_rows (
+    sink TEXT NOT NULL,
+    minute INTEGER NOT NULL,
+    event_type TEXT NOT NULL,
+    rows INTEGER NOT NULL,
+    PRIMARY KEY (sink, minute, event_type)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
 
 /**

@@ -43,8 +43,8 @@ test('a block goes from cut to finished, and everything is there after a reopen'
     reopen();
     expect(state.findBlock('j', 'store')).toBeUndefined();
     expect(state.cursors()).toEqual([{ journal: 'j', sink: 'store', seq: 3 }]);
-    expect(state.sinkTotals('store')).toEqual({ rows: 3, blocks: 1, retries: 4 });
-    expect(state.sinkTotals('other')).toEqual({ rows: 0, blocks: 0, retries: 0 });
+    expect(state.sinkTotals('store')).toMatchObject({ rows: 3, blocks: 1, retries: 4 });
+    expect(state.sinkTotals('other')).toMatchObject({ rows: 0, blocks: 0, retries: 0 });
     expect(state.countedTotal()).toBe(3);
     state.close();
   }));

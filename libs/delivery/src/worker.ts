@@ -3,17 +3,22 @@
  *
  * A crash may come anywhere. Before the cut is committed nothing was sent. After it the same range is sent again under
  * the same token, marked ambiguous, until cursor, counters and the end of the block are committed together.
+ *
+ * A block that the sink refuses for its rows is replaced by its first half, and so on down to single rows, which become
+ * dead letters. What is cut next ends where the part known to be bad ends, so that finding one row among n takes about
+ * 2 log n sends.
  */
 import { JournalGapError, type JournalReader } from '@libs/journal';
 import { createBatcher, Permanent } from '@libs/pipeline';
 import { createBell } from './bell.ts';
-import { type CountedBlock, createBlockCutter } from './block-cutter.ts';
-import { createBlockSender, RowRefused } from './block-sender.ts';
+import { type CountedBlock, createBlockCutter, type Place } from './block-cutter.ts';
+import { createBlockSender, unsettled } from './block-sender.ts';
 import type { DeliveryClock, DeliveryLimits, DeliverySignals } from './limits.ts';
 import { STORE_SINK } from './messages.ts';
 import { createPersist } from './persist.ts';
+import { createRefusals } from './refusals.ts';
 import type { DeliveryLogger, SinkRunner } from './sink-runner.ts';
-import type { RecordedBlock, State } from './state.ts';
+import type { PlacedCursor, State } from './state.ts';
 
 export interface WorkerOptions extends DeliverySignals {
   readonly reader: JournalReader;
@@ -22,8 +27,8 @@ export interface WorkerOptions extends DeliverySignals {
   readonly limits: DeliveryLimits;
   readonly clock: DeliveryClock;
   readonly logger: DeliveryLogger;
-  /** The last sequence number that the sink is done with. */
-  readonly cursorSeq: number;
+  /** Where the sink is. */
+  readonly cursor: PlacedCursor;
   readonly onProgress: (seq: number) => void;
 }
 
@@ -34,11 +39,22 @@ export interface Worker {
   nudge(): void;
   /** Somebody waits for the next block. */
   flush(): void;
+  /** What the sink is not done with. Never throws. */
+  pending(): Pending;
+}
+
+export interface Pending {
+  readonly events: number;
+  /** An estimate. */
+  readonly bytes: number;
+  /** Frame time of the oldest of them; undefined when there is none, or it cannot be read. */
+  readonly oldestMs: number | undefined;
 }
 
 interface Work extends CountedBlock {
-  /** Set when the block was found cut at the start. */
-  readonly recorded?: RecordedBlock;
+  /** Sends that may have begun before this one: of the process before, or of the block that this is a part of. */
+  readonly recordedAttempts: number;
+  readonly ambiguous: boolean;
 }
 
 /** How long a worker sleeps when nobody wakes it. */
@@ -67,12 +83,20 @@ export function createWorker(options: WorkerOptions): Worker {
       logger.warn({ ...place, err: error }, 'the disk is too full for the state database');
     },
   });
-  const sender = createBlockSender({ ...options, journal: place.journal, persist, waits });
-  let cursor = options.cursorSeq;
+  const refusals = createRefusals({ ...options, persist, waits });
+  const sender = createBlockSender({ ...options, journal: place.journal, persist, refusals, waits });
+  let cursor = options.cursor.seq;
+  let { frameSeq, doubtSeq, sinceMs } = options.cursor;
   let cutSeq = cursor;
   let bytesPerRow = 0;
+  let oldestMs: number | undefined;
+  /** Ends of nested parts that are known to hold a row which is refused, the smallest last. */
+  let suspects: number[] = [];
+  /** Rows behind the cursor that are stored or dead letters. */
+  const settled = new Set<number>();
 
   const ended = (): boolean => halt.aborted || runner.stopped.aborted;
+  const here = (): Place => ({ seq: cursor, frameSeq });
 
   /** What waits is known in rows; its bytes are estimated by the last block's. */
   function observe(): void {
@@ -80,16 +104,55 @@ export function createWorker(options: WorkerOptions): Worker {
     batcher.waiting(rows, rows * bytesPerRow);
   }
 
+  /** Before a block was cut, the next frame says what rows are like and how old they are. */
+  function estimate(): void {
+    // Later on, what is behind the block on its way is younger than the flush interval.
+    if (bytesPerRow > 0) return;
+    try {
+      const frame = cutter.peek(here());
+      oldestMs ??= frame?.timeMs;
+      if (frame !== undefined) bytesPerRow = frame.bytes / frame.rows;
+    } catch (error) {
+      // The sink stops for this, or has done so; the figures are merely missing.
+      if (!(error instanceof JournalGapError)) throw error;
+    }
+  }
+
+  /** Frames of before this sink was configured are passed over. */
+  async function skipOlder(): Promise<void> {
+    while (sinceMs > 0) {
+      const skippedSeq = cutter.skipOlder(here(), sinceMs);
+      if (skippedSeq === undefined) {
+        if (cutter.peek(here()) !== undefined) sinceMs = 0;
+        return;
+      }
+      const from = cursor;
+      await persist(() => state.skipTo(place.journal, place.sink, from, skippedSeq));
+      cursor = skippedSeq;
+      frameSeq = skippedSeq;
+      cutSeq = skippedSeq;
+      options.onProgress(cursor);
+    }
+  }
+
   async function cutNext(): Promise<Work | undefined> {
-    const work = cutter.cut(cursor);
+    await skipOlder();
+    suspects = suspects.filter((endSeq) => endSeq > cursor);
+    const work = cutter.cut(here(), suspects.at(-1));
     if (work === undefined) return undefined;
-    const { firstSeq, lastSeq, byteLength, token } = work.block;
-    await persist(() => state.cutBlock({ ...place, firstSeq, lastSeq, byteLength, token }));
+    await persist(() => state.cutBlock(cutOf(work)));
+    const { lastSeq, byteLength } = work.block;
     cutSeq = lastSeq;
     bytesPerRow = byteLength / (lastSeq - cursor);
+    oldestMs = work.run.extents[0]?.timeMs;
     batcher.taken();
     observe();
-    return work;
+    return { ...work, recordedAttempts: 0, ambiguous: cursor < doubtSeq };
+  }
+
+  function cutOf({ block, frameSeq: endSeq }: CountedBlock) {
+    const { firstSeq, lastSeq, byteLength, token } = block;
+    return { ...place, firstSeq, lastSeq, frameSeq: endSeq, byteLength, token };
   }
 
   /** Waits until a block is due and cuts it; undefined when there is to be no more. */
@@ -97,59 +160,96 @@ export function createWorker(options: WorkerOptions): Worker {
     let unreadableSinceMs: number | undefined;
     while (!ended()) {
       observe();
-      const dueMs = drain.aborted ? 0 : batcher.dueInMs();
+      const dueMs = drain.aborted || suspects.some((endSeq) => endSeq > cursor) ? 0 : batcher.dueInMs();
       if (dueMs === 0) {
+        const before = cursor;
         const work = await cutNext();
         if (work !== undefined || drain.aborted) return work;
-        unreadableSinceMs ??= clock.nowMs();
+        unreadableSinceMs = cursor > before ? clock.nowMs() : (unreadableSinceMs ?? clock.nowMs());
         if (clock.nowMs() - unreadableSinceMs > UNREADABLE_MS) {
           throw new Error(`journal ${place.journal} does not give event ${cursor + 1}, which is durable`);
         }
       }
       await bell.wait(dueMs === undefined || dueMs === 0 ? POLL_MS : Math.min(dueMs, POLL_MS));
       // Perhaps nobody is there to nudge us: then a frame shows only to those who look for it.
-      if (reader.durableSeq() <= cutSeq && !ended()) cutter.peek(cursor);
+      if (reader.durableSeq() <= cutSeq && !ended()) cutter.peek(here());
     }
     return undefined;
   }
 
   /** The block that was on its way when the process ended, made again from the journal; undefined when there is none. */
   async function recover(): Promise<Work | undefined> {
-    cutter.peek(cursor);
+    cutter.peek(here());
     const recorded = state.findBlock(place.journal, place.sink);
     if (recorded === undefined) return undefined;
-    cutSeq = recorded.lastSeq;
+    const { firstSeq, lastSeq, attempts, ambiguous } = recorded;
+    cutSeq = lastSeq;
+    for (const seq of state.deadLetters.seqsWithin(place.journal, place.sink, firstSeq, lastSeq)) settled.add(seq);
     for (;;) {
-      const work = cutter.cutAgain(recorded, cursor);
+      const work = cutter.cutAgain(recorded, here());
       if (work !== undefined) {
-        const { firstSeq, lastSeq, attempts, ambiguous } = recorded;
+        oldestMs = work.run.extents[0]?.timeMs;
         logger.info({ ...place, firstSeq, lastSeq, attempts, ambiguous }, 'a block was on its way: sending it again');
-        return { ...work, recorded };
+        return { ...work, recordedAttempts: attempts, ambiguous: ambiguous || cursor < doubtSeq };
       }
       await bell.wait(POLL_MS);
       waits.throwIfAborted();
     }
   }
 
-  async function deliver({ block, counts, recorded }: Work): Promise<void> {
-    const before = { isRecorded: recorded !== undefined, ambiguous: recorded?.ambiguous ?? false };
-    const retries = await sender.send(block, before);
-    const { firstSeq, lastSeq, byteLength, token } = block;
+  async function deliver(work: Work): Promise<void> {
+    const { block, counts } = work;
+    const before = { recordedAttempts: work.recordedAttempts, ambiguous: work.ambiguous, settled };
+    const retries = await sender.send(work, before);
+    const { firstSeq, lastSeq } = block;
     // Every sink sees every row, but an event is counted once: as it passes the sink that every Weir has.
     const counted = place.sink === STORE_SINK ? counts : [];
-    await persist(() => state.finishBlock({ ...place, firstSeq, lastSeq, byteLength, token }, counted, retries));
+    await persist(() => state.finishBlock(cutOf(work), counted, retries));
     cursor = lastSeq;
     runner.noteFinished(lastSeq - firstSeq + 1);
+    frameSeq = work.frameSeq;
+    oldestMs = undefined;
+    if (settled.size > 0) for (const seq of settled) if (seq <= cursor) settled.delete(seq);
     options.onProgress(cursor);
   }
 
+  /** The sink refuses something in the block and has stored nothing of it: its first half, or the one row's letter. */
+  async function narrow(work: Work, refused: Permanent): Promise<Work> {
+    const { firstSeq, lastSeq } = work.block;
+    const left = unsettled(work.block, settled);
+    const inDoubt = sender.isInDoubt();
+    if (firstSeq === lastSeq || left?.size === 1) {
+      const seq = left === undefined ? firstSeq : ([...left][0] as number);
+      const { code, message } = refused;
+      await refusals.record(work, [{ seq, code, message, permanent: true }], sender.attempts());
+      settled.add(seq);
+      return { ...work, recordedAttempts: sender.attempts(), ambiguous: inDoubt };
+    }
+    const beginning = cutter.shorten(work, here(), firstSeq + Math.floor((lastSeq - firstSeq - 1) / 2));
+    await persist(() => state.shortenBlock(cutOf(work), cutOf(beginning), inDoubt));
+    if (inDoubt) doubtSeq = Math.max(doubtSeq, lastSeq);
+    suspects.push(lastSeq);
+    cutSeq = beginning.block.lastSeq;
+    logger.info({ ...place, firstSeq, lastSeq, code: refused.code }, 'a row of a block is refused: halving the block');
+    return { ...beginning, recordedAttempts: 0, ambiguous: inDoubt };
+  }
+
+  /** Gives what to go on with when the sink refuses something in the block. */
+  async function deliverOrNarrow(work: Work): Promise<Work | undefined> {
+    try {
+      await deliver(work);
+      return undefined;
+    } catch (error) {
+      if (error instanceof Permanent && error.scope === 'rows') return narrow(work, error);
+      throw error;
+    }
+  }
+
   async function work(): Promise<void> {
+    cutter.peek(here());
     await sender.connect();
     let block = (await recover()) ?? (await next());
-    while (block !== undefined) {
-      await deliver(block);
-      block = await next();
-    }
+    while (block !== undefined) block = (await deliverOrNarrow(block)) ?? (await next());
   }
 
   async function run(): Promise<void> {
@@ -161,8 +261,7 @@ export function createWorker(options: WorkerOptions): Worker {
       if ([drain, halt, runner.stopped].some((signal) => signal.aborted && signal.reason === error)) return;
       if (!(error instanceof Permanent || error instanceof JournalGapError)) throw error;
       const code = error instanceof Permanent ? error.code : `cursor_${error.kind}`;
-      const seq = error instanceof RowRefused ? error.seq : cursor + 1;
-      runner.stop({ code, message: error.message, journal: place.journal, seq, cause: error });
+      runner.stop({ code, message: error.message, journal: place.journal, seq: cursor + 1, cause: error });
     } finally {
       waits.removeEventListener('abort', ring);
     }
@@ -177,6 +276,12 @@ export function createWorker(options: WorkerOptions): Worker {
     flush() {
       batcher.flush();
       bell.ring();
+    },
+    pending() {
+      const events = Math.max(0, reader.durableSeq() - cursor);
+      if (events === 0) return { events, bytes: 0, oldestMs: undefined };
+      estimate();
+      return { events, bytes: Math.round(events * bytesPerRow), oldestMs };
     },
   };
 }

@@ -41,7 +41,7 @@ function mortalState(state: State, reaper: Reaper): State {
   }
   return {
     ...state,
-    createCursor: around('createCursor', state.createCursor),
+    createCursors: around('createCursors', state.createCursors),
     cutBlock: around('cutBlock', state.cutBlock),
     countAttempt: around('countAttempt', state.countAttempt),
     markUnsent: around('markUnsent', state.markUnsent),
@@ -130,11 +130,11 @@ test('a process that dies at any step of the state leaves every row stored once'
     }
     expect([...seen].sort()).toEqual([
       'after countAttempt',
-      'after createCursor',
+      'after createCursors',
       'after cutBlock',
       'after finishBlock',
       'before countAttempt',
-      'before createCursor',
+      'before createCursors',
       'before cutBlock',
       'before finishBlock',
     ]);

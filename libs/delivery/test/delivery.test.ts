@@ -83,8 +83,6 @@ test('blocks stop at the byte limit, but a frame that is larger goes whole', () 
     await small.stop();
   }));
 
-const refusedForNow = { seq: 2, code: 'too_many_parts', message: 'later', permanent: false };
-
 test.each([
   ['a clean error', { do: 'throw', error: clean, stored: 'none' }, false],
   ['an ambiguous error that stored everything', { do: 'throw', error: unclear, stored: 'all' }, true],
@@ -93,7 +91,6 @@ test.each([
   ['an error of no known class', { do: 'throw', error: new TypeError('odd'), stored: 'all' }, true],
   ['something thrown that is no error', { do: 'throw', error: 'odd', stored: 'none' }, true],
   ['an overload', { do: 'throw', error: new Overloaded('busy', 'busy', 3), stored: 'none' }, false],
-  ['rows refused for now', { do: 'refuse', failures: [refusedForNow], stored: 'half' }, true],
 ] as const)('after %s the same block is sent again', (_name, step, ambiguous) =>
   withSetup(async ({ journal, store, start }) => {
     store.script.push(step);
@@ -155,27 +152,10 @@ test('a sink that is down shows at once, and connects again after an error', () 
     await running.stop();
   }));
 
-test.each([
-  [
-    'a permanent error',
-    { do: 'throw', error: new Permanent('no_such_table', 'gone'), stored: 'none' },
-    'no_such_table',
-    1,
-  ],
-  [
-    'a row refused for good',
-    {
-      do: 'refuse',
-      failures: [refusedForNow, { seq: 3, code: 'bad_row', message: 'no', permanent: true }],
-      stored: 'half',
-    },
-    'bad_row',
-    3,
-  ],
-] as const)('%s stops the sink loudly, and the others go on', (_name, step, code, seq) =>
+test('a permanent error that is not about rows stops the sink loudly, and the others go on', () =>
   withSetup(async ({ journal, store, start }) => {
     const other = createFakeStore();
-    store.script.push(step);
+    store.script.push({ do: 'throw', error: new Permanent('no_such_table', 'gone'), stored: 'none' });
     const running = start({
       sinks: [store.sink(), other.sink('other')],
       durable: [{ journal: 'j1', seq: journal.append(ROWS) }],
@@ -191,7 +171,7 @@ test.each([
     expect(running.released).toEqual([]);
     const errors = running.log.filter(({ level }) => level === 'error');
     expect(errors).toHaveLength(1);
-    expect(errors[0]?.fields).toMatchObject({ sink: 'store', code, journal: 'j1', seq });
+    expect(errors[0]?.fields).toMatchObject({ sink: 'store', code: 'no_such_table', journal: 'j1', seq: 1 });
     expect(store.writes).toHaveLength(1);
     await running.stop();
     const again = start({ durable: [{ journal: 'j1', seq: 6 }] });
@@ -199,8 +179,7 @@ test.each([
     expect(store.writes[1]).toMatchObject({ token: store.writes[0]?.token, ambiguous: true });
     await again.stop();
     expectOnce(store, journal);
-  }),
-);
+  }));
 
 test('a journal that does not hold what its frames promise stops the sink before anything is sent', () =>
   withSetup(async ({ journal, store, start }) => {

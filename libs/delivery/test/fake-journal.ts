@@ -56,6 +56,9 @@ export function createFakeJournal(id: string): FakeJournal {
         const oldest = frames[0]?.firstSeq ?? end + 1;
         if (afterSeq + 1 < oldest) throw new JournalGapError('before_oldest', `journal ${id} begins with ${oldest}`);
         if (afterSeq > end) throw new JournalGapError('beyond_end', `journal ${id} ends at ${end}`);
+        if (frames.some(({ firstSeq, lastSeq }) => afterSeq >= firstSeq && afterSeq < lastSeq)) {
+          throw new JournalGapError('beyond_end', `event ${afterSeq} of journal ${id} does not end a frame`);
+        }
         const found: FrameView[] = [];
         let rows = 0;
         let bytes = 0;

@@ -4,8 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JournalReader } from '@libs/journal';
 import { type Sink, sleep } from '@libs/pipeline';
-import { createDelivery, type Delivery } from '../src/delivery.ts';
-import type { DeliveryLimits } from '../src/limits.ts';
+import { createDelivery } from '../src/delivery.ts';
+import type { Delivery, DeliveryOptions } from '../src/delivery-types.ts';
+import { DEFAULT_DEAD_LETTER_LIMITS, type DeliveryLimits } from '../src/limits.ts';
+import type { SinkEntry } from '../src/sink-entry.ts';
 import { openState, type State } from '../src/state.ts';
 
 export const LIMITS: DeliveryLimits = {
@@ -15,6 +17,8 @@ export const LIMITS: DeliveryLimits = {
   retryMinMs: 1,
   retryMaxMs: 4,
   writeTimeoutMs: 60_000,
+  ...DEFAULT_DEAD_LETTER_LIMITS,
+  deadLetterRetryMs: 2,
 };
 
 export interface LogLine {
@@ -37,11 +41,13 @@ export interface Process {
 
 export function startProcess(options: {
   readonly file: string;
-  readonly sinks: readonly Sink[];
+  readonly sinks: readonly (Sink | SinkEntry)[];
   readonly readers: readonly JournalReader[];
   readonly limits?: Partial<DeliveryLimits>;
   readonly wrapState?: (state: State) => State;
   readonly nowMs?: () => number;
+  readonly open?: (journal: string) => JournalReader;
+  readonly more?: Partial<Pick<DeliveryOptions, 'startedAtMs' | 'readRows'>>;
   /** Rows that are durable are announced, as accept does when deliver connects. */
   readonly durable?: readonly { journal: string; seq: number }[];
 }): Process {
@@ -53,19 +59,30 @@ export function startProcess(options: {
     log.push({ level, fields: fields as Record<string, unknown>, message });
   };
   const real = openState(options.file);
-  const delivery = createDelivery({
-    state: options.wrapState?.(real) ?? real,
-    sinks: options.sinks,
-    limits: { ...LIMITS, ...options.limits },
-    clock: { nowMs: options.nowMs ?? (() => performance.now()), sleep, random: () => 0.5 },
-    logger: { info: write('info'), warn: write('warn'), error: write('error') },
-    onProgress: (journal, sink, seq) => progress.push({ journal, sink, seq }),
-    onRelease: (journal, seq) => released.push({ journal, seq }),
-    onFatal: (error) => fatal.push(error),
-  });
+  function begin(): Delivery {
+    return createDelivery({
+      state: options.wrapState?.(real) ?? real,
+      sinks: options.sinks.map((sink) => ('sink' in sink ? sink : { sink })),
+      ...options.more,
+      limits: { ...LIMITS, ...options.limits },
+      clock: { nowMs: options.nowMs ?? (() => performance.now()), sleep, random: () => 0.5 },
+      logger: { info: write('info'), warn: write('warn'), error: write('error') },
+      onProgress: (journal, sink, seq) => progress.push({ journal, sink, seq }),
+      onRelease: (journal, seq) => released.push({ journal, seq }),
+      onFatal: (error) => fatal.push(error),
+    });
+  }
+  let delivery: Delivery;
+  try {
+    delivery = begin();
+  } catch (error) {
+    real.close();
+    throw error;
+  }
   try {
     for (const reader of options.readers) {
-      const refusals = delivery.add(reader);
+      const { open } = options;
+      const refusals = delivery.add(reader, open === undefined ? undefined : () => open(reader.journal));
       if (refusals.length > 0) throw new Error(refusals.join('\n'));
     }
   } catch (error) {

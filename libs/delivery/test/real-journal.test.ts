@@ -9,6 +9,8 @@ import {
   openJournal,
   openJournalReader,
 } from '@libs/journal';
+import type { Sink } from '@libs/pipeline';
+import { createFakeRouter } from './fake-router.ts';
 import { createFakeStore, type FakeStore } from './fake-store.ts';
 import { type Process, startProcess, until, withFolder } from './harness.ts';
 
@@ -49,12 +51,14 @@ function append(journal: Journal, count: number): string {
   return text;
 }
 
-function startOn(folder: string, store: FakeStore): Process {
-  const readers = listJournals(disk, folder).map((found) => openJournalReader(disk, found));
+function startOn(folder: string, store: FakeStore, more?: Sink): Process {
+  const found = listJournals(disk, folder);
+  const sinks = more === undefined ? [store.sink()] : [store.sink(), more];
   return startProcess({
     file: join(folder, 'state.sqlite'),
-    sinks: [store.sink()],
-    readers,
+    sinks,
+    readers: found.map((one) => openJournalReader(disk, one)),
+    open: (journal) => openJournalReader(disk, found.find((one) => one.journal === journal) as JournalFolder),
     limits: { blockRowsMax: 200 },
   });
 }
@@ -136,6 +140,57 @@ test(
       await until(() => store.rows.size === 40 * 80, 'everything is delivered');
       await running.stop();
       await journal.close();
+    }),
+  30_000,
+);
+
+test(
+  'bad rows in the middle of frames are found in a journal that is read by frames, also after kills, and the sums add up',
+  () =>
+    withFolder(async (folder) => {
+      const store = createFakeStore();
+      const router = createFakeRouter();
+      const journal = openAt(folder, () => undefined);
+      for (let frame = 0; frame < 6; frame++) {
+        append(journal, 70);
+        await until(() => journal.durableSeq() === journal.nextSeq() - 1, 'the rows are durable');
+      }
+      const poison = [1, 69, 70, 71, 105, 140, 209, 420];
+      for (const seq of poison) store.poison.add(seq);
+      router.refused.add(33).add(34);
+      router.flaky.set(300, 3);
+      let running = startOn(folder, store, router.sink);
+      const nudge = (): void => running.delivery.nudge(journal.id, journal.durableSeq());
+      nudge();
+      for (const letters of [2, 5]) {
+        const count = () => running.delivery.deadLetters.list({ sink: 'store', limit: 20 }).length;
+        await until(() => count() >= letters, 'some letters are there');
+        await running.kill();
+        running = startOn(folder, store, router.sink);
+        nudge();
+      }
+      const isDone = () => running.delivery.releases()[0]?.seq === journal.durableSeq();
+      await until(isDone, 'everything is done');
+      const range = { fromMs: 0, toMs: Date.now() + 3_600_000 };
+      const sums = await running.delivery.reconcile(range, new AbortController().signal);
+      const figures = { acknowledged: 420, deleted: 0, pending: 0 };
+      expect(sums).toMatchObject({ uncountedEvents: 0, addsUp: true });
+      expect(sums.rows).toEqual([
+        {
+          eventType: 'item_added',
+          acknowledged: 420,
+          perSink: {
+            store: { ...figures, done: 412, deadLettered: 8 },
+            kafka: { ...figures, done: 418, deadLettered: 2 },
+          },
+        },
+      ]);
+      expect(running.fatal).toEqual([]);
+      await running.stop();
+      await journal.close();
+      for (let seq = 1; seq <= 420; seq++) {
+        expect([seq, store.rows.get(`${journal.id}:${seq}`) ?? 0]).toEqual([seq, poison.includes(seq) ? 0 : 1]);
+      }
     }),
   30_000,
 );

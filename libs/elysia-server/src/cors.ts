@@ -12,11 +12,12 @@ const REQUEST_HEADERS = [
   'Authorization',
   'Content-Encoding',
   'Content-Type',
+  'Last-Event-ID',
   'Traceparent',
   'Tracestate',
   'X-Request-Id',
 ].join(', ');
-const RESPONSE_HEADERS = 'Retry-After, Traceparent, X-Request-Id';
+const RESPONSE_HEADERS = 'Retry-After, Traceparent, WWW-Authenticate, X-Request-Id';
 /** Two hours: the longest that Chromium remembers a preflight. */
 const PREFLIGHT_MAX_AGE_SECONDS = 7200;
 

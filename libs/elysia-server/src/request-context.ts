@@ -48,6 +48,14 @@ export function originalOf(request: Request): Request {
   return (request as HostedRequest)[ORIGINAL] ?? request;
 }
 
+/**
+ * True for a HEAD that a GET route answers: its body is thrown away, so one that takes work, or never ends, need not be
+ * made.
+ */
+export function isHead(request: Request): boolean {
+  return originalOf(request).method === 'HEAD';
+}
+
 /** Its body was given up half-way: what still comes on the connection belongs to it. */
 export function markAbandoned(request: Request): void {
   (originalOf(request) as HostedRequest)[ABANDONED] = true;

@@ -1,10 +1,12 @@
 /** The HTTP server that every Weir service stands on: Bun.serve, Elysia's routing, and what is common to all replies. */
+import type { Auth } from '@libs/auth';
 import type { Logger } from '@libs/monitoring';
 import { Elysia } from 'elysia';
 import { createCors } from './cors.ts';
 import { createDeadlines } from './deadlines.ts';
 import { createDispatch, type Dispatch } from './dispatch.ts';
 import { errorResponse, internalError } from './http-error.ts';
+import { createProtect, type Protect } from './protect.ts';
 import type { RequestHost } from './request-context.ts';
 import { createRouteTable } from './route-table.ts';
 import { type OpenApiOptions, swaggerRoutes } from './swagger.ts';
@@ -34,6 +36,8 @@ export interface ElysiaServerOptions {
   /** Passed on to Bun as it is. */
   // biome-ignore lint/suspicious/noExplicitAny: what hangs on a socket is the service's own affair.
   readonly websocket?: Bun.WebSocketHandler<any>;
+  /** Operations whose `detail` has `security` need a token; their handlers ask `protect` for it. */
+  readonly auth?: Auth;
   /** From then on every reply ends its connection. */
   readonly draining?: () => boolean;
   /** Milliseconds that `stop` waits for replies that are under way (10,000). */
@@ -58,6 +62,8 @@ export type BunServer = Bun.Server<unknown>;
 export interface ElysiaServer {
   /** Routes are added before `listen`. No `body` schema on them: the handlers read their bodies with `readBody`. */
   readonly app: Elysia;
+  /** What handlers let requests in by; undefined when the service is open to all. */
+  readonly protect: Protect | undefined;
   /** Throws an error with code `port_taken` when somebody else listens there. */
   listen(): Promise<{ url: string; port: number }>;
   /** Throws before `listen`. */
@@ -95,7 +101,8 @@ export function createElysiaServer(options: ElysiaServerOptions): ElysiaServer {
     inFlightMax: options.connectionsMax ?? Number.POSITIVE_INFINITY,
   });
   app.onError({ as: 'global' }, ({ error, request }) => dispatch.replyToError(error, request));
-  app.use(swaggerRoutes({ title: name, version, description, openapi: options.openapi }));
+  const hasAuth = options.auth !== undefined;
+  app.use(swaggerRoutes({ title: name, version, description, openapi: options.openapi, hasAuth }));
 
   async function listen(): Promise<{ url: string; port: number }> {
     app.compile();
@@ -112,6 +119,7 @@ export function createElysiaServer(options: ElysiaServerOptions): ElysiaServer {
 
   return {
     app,
+    protect: options.auth === undefined ? undefined : createProtect(options.auth),
     listen,
     stop,
     fetch: async (request) => dispatch.fetch(request),

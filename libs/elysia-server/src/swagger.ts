@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { swagger } from '@elysiajs/swagger';
 import { Elysia } from 'elysia';
+import { BEARER_SCHEMES, withSecurity } from './swagger-security.ts';
 
 export interface OpenApiOptions {
   readonly info?: { readonly contact?: object; readonly license?: { readonly name: string; readonly url?: string } };
@@ -16,6 +17,8 @@ export interface SwaggerOptions {
   readonly version: string;
   readonly description: string;
   readonly openapi: OpenApiOptions;
+  /** Whether the operations whose detail has `security` need a token. */
+  readonly hasAuth: boolean;
 }
 
 /** `blob:` and `data:` are for the page's own icons and downloads; Swagger UI sets styles on elements. */
@@ -34,19 +37,21 @@ const START_SCRIPT = `SwaggerUIBundle({
   url: '/swagger/json',
   dom_id: '#swagger-ui',
   deepLinking: true,
+  persistAuthorization: true,
   displayRequestDuration: true,
   validatorUrl: null,
 });
 `;
 
 /** Mounts /swagger, /swagger/json and the page's files. */
-export function swaggerRoutes({ title, version, description, openapi }: SwaggerOptions): Elysia {
-  const documentation = { ...openapi, info: { ...openapi.info, title, version, description } };
+export function swaggerRoutes({ title, version, description, openapi, hasAuth }: SwaggerOptions): Elysia {
+  const components = { ...openapi.components, ...(hasAuth ? { securitySchemes: BEARER_SCHEMES } : {}) };
+  const documentation = { ...openapi, components, info: { ...openapi.info, title, version, description } };
   // The plugin is there for the document. Its own page, which loads its script from a public host, is replaced below.
   const plugin = swagger({ path: '/swagger', documentation: documentation as never, excludeStaticFile: false });
   const describe = plugin.routes.find((route) => route.path === '/swagger/json')?.handler as () => ApiDocument;
   const app = new Elysia({ name: 'swagger-pages' }).use(plugin);
-  app.get('/swagger/json', () => Response.json(withDescriptions(describe())), HIDDEN);
+  app.get('/swagger/json', () => Response.json(completed(describe(), hasAuth)), HIDDEN);
   const page = pageOf(title);
   const pageHeaders = { 'content-type': 'text/html;charset=utf-8', 'content-security-policy': PAGE_POLICY };
   app.get('/swagger', () => new Response(page, { headers: pageHeaders }), HIDDEN);
@@ -62,11 +67,12 @@ interface ApiDocument {
   readonly paths: Record<string, Record<string, { responses?: Record<string, { description?: string }> }>>;
 }
 
-/** OpenAPI wants a description of every response; the plugin leaves it out where a route has none. */
-function withDescriptions(document: ApiDocument): ApiDocument {
+/** OpenAPI wants a description of every response; the plugin leaves it out where a route has none. Tokens are added. */
+function completed(document: ApiDocument, hasAuth: boolean): ApiDocument {
   const operations = Object.values(document.paths).flatMap((path) => Object.values(path));
-  for (const { responses } of operations) {
-    for (const [status, response] of Object.entries(responses ?? {})) {
+  for (const operation of operations) {
+    withSecurity(operation, hasAuth);
+    for (const [status, response] of Object.entries(operation.responses ?? {})) {
       response.description ??= STATUS_CODES[status] ?? 'The reply.';
     }
   }

@@ -27,7 +27,11 @@ export interface EchoServer {
 
 export const BODY_BYTES_MAX = 100_000;
 
-export async function startEcho(options: Partial<ElysiaServerOptions> = {}): Promise<EchoServer> {
+/** `addMore` adds routes of a test's own. */
+export async function startEcho(
+  options: Partial<ElysiaServerOptions> = {},
+  addMore: (server: ElysiaServer) => void = () => {},
+): Promise<EchoServer> {
   const log: Record<string, unknown>[] = [];
   const bodies: string[] = [];
   const server = createElysiaServer({
@@ -49,6 +53,7 @@ export async function startEcho(options: Partial<ElysiaServerOptions> = {}): Pro
   });
   const held = addHeldRoute(server);
   addRoutes(server, bodies, options.requestTimeoutMs ?? 1000);
+  addMore(server);
   const { port, url } = await server.listen();
   return { server, port, url, log, bodies, ...held };
 }

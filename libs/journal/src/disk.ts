@@ -22,6 +22,8 @@ export interface Disk {
   syncFolder(path: string): void;
   syncFolderAsync(path: string): Promise<void>;
   rename(from: string, to: string): void;
+  /** Gives a file a second name; false when something has that name already. */
+  link(from: string, to: string): boolean;
   remove(path: string): void;
   /** Removes a folder with the files in it. */
   removeFolder(path: string): void;
@@ -47,6 +49,7 @@ export function createDisk(): Disk {
     syncFolder,
     syncFolderAsync,
     rename: (from, to) => fs.renameSync(from, to),
+    link,
     remove: (path) => fs.unlinkSync(path),
     removeFolder: (path) => fs.rmSync(path, { recursive: true }),
     removeFolderAsync: (path) => fs.promises.rm(path, { recursive: true }),
@@ -103,6 +106,16 @@ async function syncFolderAsync(path: string): Promise<void> {
     await folder.sync();
   } finally {
     await folder.close();
+  }
+}
+
+function link(from: string, to: string): boolean {
+  try {
+    fs.linkSync(from, to);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
   }
 }
 

@@ -10,6 +10,7 @@ import {
   journalFolder,
   knows,
   newDisk,
+  type Opened,
   openOn,
   readKeys,
   SEGMENT_BYTES,
@@ -59,6 +60,25 @@ test('a secret and a folder whose names were not synced when their process died 
   const three = open(next.powerCut(() => 0));
   expect(three.journal.id).toBe(two.journal.id);
   expect(knows(three.journal, 'acknowledged')).toBe(true);
+});
+
+test('workers that start for the first time at once share one secret', async () => {
+  const disk = newDisk();
+  let faster: Opened | undefined;
+  const slower = open({
+    ...disk,
+    link(from, to) {
+      faster ??= open(disk, { worker: 1, workers: 2 });
+      return disk.link(from, to);
+    },
+  });
+  for (const { journal } of [slower, faster as Opened]) {
+    expect(await appendKeys(journal, ['acknowledged'])).toBe(true);
+    await journal.close();
+  }
+  expect(disk.list(DATA_FOLDER).toSorted()).toEqual(['journals', 'secret']);
+  const next = disk.processCrash();
+  for (const worker of [0, 1]) expect(knows(open(next, { worker, workers: 2 }).journal, 'acknowledged')).toBe(true);
 });
 
 test('a data folder in a folder that may not be read is fine; one whose names cannot be synced is not', () => {

@@ -24,6 +24,7 @@ export const VERDICT_CODES = {
   empty_batch: 'events holds no event.',
   too_many_events: 'There are more events in one message than allowed.',
   malformed_json: 'The text is no JSON (RFC 8259) in UTF-8.',
+  forbidden_store: 'The token that the caller uses is bound to other stores than storeId.',
   unknown_message_type: 'The type of a WebSocket message is unknown.',
   unsupported: 'The request is understood, but this server does not do that.',
 } as const satisfies Record<string, string>;

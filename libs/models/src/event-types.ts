@@ -16,6 +16,7 @@ export const eventTypesSchema = z
     z.string(),
     z.strictObject({
       description: z.string().max(1_000).optional(),
+      topic: z.string().optional().meta({ description: 'The Kafka topic; `events.<type>` when absent.' }),
       schema: z
         .looseObject({})
         .optional()

@@ -24,4 +24,5 @@ export { DEFAULT_EVENT_LIMITS, type EventLimits } from './limits.ts';
 export { OPENAPI_SCHEMA_NAMES, type OpenApiSchemaName, openApiSchemas, schemaRef } from './openapi.ts';
 export type { EventOrigin } from './origin.ts';
 export type { BatchReply, ErrorBody, EventReply, Health, Metrics } from './replies.ts';
+export { readStoredRows, type StoredRow } from './stored-rows.ts';
 export { EVENT_NAMESPACE, uuidv5 } from './uuid.ts';

@@ -13,6 +13,10 @@ const durability = z.enum([...ACK_LEVELS, 'none']).meta({
   description:
     'The level that was reached: journal is on disk, stored is in the database as well; none when nothing was stored.',
 });
+const deduplication = z.literal('local').meta({
+  description:
+    'Present when the window that instances share (Redis) could not be asked: only what this process knows was compared.',
+});
 const position = z.string().meta({ description: '`<journal>:<seq>`: where the row stands.' });
 
 export const eventReplySchema = z
@@ -23,6 +27,7 @@ export const eventReplySchema = z
     message: z.string().optional(),
     duplicate: z.boolean().optional().meta({ description: 'true: the first copy of this event is durable.' }),
     durability,
+    deduplication: deduplication.optional(),
     position: position.optional(),
     code: z.string().optional().meta({ description: 'Why it was rejected.' }),
     field: z.string().optional().meta({ description: 'Where, as a path with dots and brackets.' }),
@@ -59,6 +64,7 @@ export const batchReplySchema = z
     failed: count,
     duplicates: count,
     durability: durability.optional(),
+    deduplication: deduplication.optional(),
     errors: z.array(z.string()),
     results: z
       .array(batchItemSchema)

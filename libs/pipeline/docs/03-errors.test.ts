@@ -8,8 +8,13 @@
  * | `Retryable`             | no                       | sends the same block again after a backoff      |
  * | `Retryable` (ambiguous) | perhaps                  | the same, and tells the sink of the doubt       |
  * | `Overloaded`            | no                       | the same, but no sooner than it was asked to    |
- * | `Permanent`             | no                       | stops that sink loudly; a person has to look    |
+ * | `Permanent` (`rows`)    | no                       | halves the block until the row at fault is alone|
+ * | `Permanent` (`sink`)    | no                       | stops that sink loudly; a person has to look    |
  * | anything else           | perhaps                  | as if it were ambiguous                         |
+ *
+ * What became of single rows a sink does not throw but returns. A row that it refuses for good becomes a dead letter
+ * (its bytes, the reason, the position), and counts as done only once that letter is on disk; the others are written
+ * again, alone. A dead letter waits until somebody replays or deletes it.
  *
  * `retry` is the part of the runner that waits.
  */
@@ -51,6 +56,24 @@ test('what can never succeed is not tried again', async () => {
   };
   expect(await retry(attempt, options).catch((error) => error)).toBe(gone);
   expect(time.waitedMs).toBe(0);
+});
+
+test('an error about rows says so; any other stops the sink instead of emptying the journal into dead letters', () => {
+  expect(new Permanent('cannot_parse', 'a row is refused', { scope: 'rows' }).scope).toBe('rows');
+  expect(new Permanent('schema_too_new', 'made by a later version').scope).toBe('sink');
+});
+
+test('a sink that takes some rows at a time is not made to wait longer and longer', async () => {
+  const { time, options } = fastTime();
+  let left = 5;
+  const some = new Retryable('rows_left', 'some are left');
+  await retry(
+    async () => {
+      if (--left > 0) throw some;
+    },
+    { ...options, isProgress: (error) => error === some },
+  );
+  expect(time.waitedMs).toBe(4 * 75);
 });
 
 test('only an error that says so proves that nothing was stored', () => {

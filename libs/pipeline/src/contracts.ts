@@ -119,7 +119,7 @@ export interface WriteContext {
   readonly ambiguous: boolean;
   /**
    * The sequence numbers of the block that are still to be stored; undefined: every row. Rows that an earlier attempt
-   * is known to have stored, or that are dead letters by now, are not among them.
+   * is known to have stored, or that are dead letters by now, are not among them. Never empty.
    */
   readonly only?: ReadonlySet<number>;
 }
@@ -132,14 +132,22 @@ export interface SinkHealth {
 }
 
 /**
- * Where blocks go. The runner, not the sink, adds retry, backoff and metrics. A sink throws `Retryable`,
- * `Permanent` or `Overloaded` by the error's code; what else it throws counts as ambiguous and is tried again.
+ * Where blocks go. The runner, not the sink, adds retry, backoff, bisection, dead letters and metrics. What became of
+ * single rows a sink returns; what became of the whole block it throws, by the error's code: `Retryable`, `Overloaded`,
+ * `Permanent` of scope `rows` (nothing was stored, and some row is at fault) or `sink`. What else it throws counts as
+ * ambiguous and is tried again. Several blocks, of several journals and replays, may be on their way at once.
  */
 export interface Sink {
+  /** Stable: cursors and dead letters are kept under it. */
   readonly name: string;
+  /** The event types it takes; undefined: all. Rows of other types are skipped and count as done. */
+  readonly eventTypes?: ReadonlySet<string>;
   /** Called before the first write and again after a connection was lost; may be called more than once. */
   connect(signal: AbortSignal): Promise<void>;
-  /** Stores the block. Resolves with the rows that were refused (none: all are stored, durably). */
+  /**
+   * Stores the block's rows (those of `only`). Resolves with the rows that were not stored (none: all are, durably):
+   * those that are permanent become dead letters, the others are written again.
+   */
   write(block: Block, context: WriteContext): Promise<readonly RowFailure[]>;
   close(signal: AbortSignal): Promise<void>;
   health(): SinkHealth;

@@ -1,6 +1,6 @@
 export { type Batcher, type BatchLimits, createBatcher } from './batcher.ts';
 export * from './contracts.ts';
-export { Overloaded, Permanent, Retryable } from './errors.ts';
+export { Overloaded, Permanent, type PermanentScope, Retryable } from './errors.ts';
 export { createLifecycle, type Lifecycle, type LifecycleStep, type StopReport } from './lifecycle.ts';
 export {
   type BackoffLimits,

@@ -51,6 +51,22 @@ test('everything but Permanent is tried again until it succeeds, and each failur
   expect(options.waits).toEqual([50, 100, 200]);
 });
 
+test('a failure that comes with progress begins the waits anew', async () => {
+  const some = new Retryable('rows_left', 'some are left');
+  const options = recording({ isProgress: (error) => error === some });
+  expect(await retry(attempts(down, down, some, down), options)).toBe(4);
+  expect(options.waits).toEqual([50, 100, 50, 100]);
+});
+
+/** Like `failing`, but counts its calls itself. */
+function attempts(...errors: unknown[]): () => Promise<number> {
+  let calls = 0;
+  return async () => {
+    if (calls < errors.length) throw errors[calls++];
+    return calls;
+  };
+}
+
 test('Permanent, and what the caller calls final, ends the trying at once', async () => {
   const refused = new Permanent('refused', 'refused');
   const options = recording();

@@ -19,6 +19,8 @@ export interface RetryOptions extends BackoffLimits {
   readonly sleep: Sleep;
   /** Errors that are not the attempt's own and end the trying, as `Permanent` does. */
   readonly isFinal?: (error: unknown) => boolean;
+  /** Failures that come with progress: the waits begin anew with the shortest. */
+  readonly isProgress?: (error: unknown) => boolean;
   /** Told of every failure that will be tried again, before the wait. */
   readonly onRetry?: (error: unknown, failures: number, waitMs: number) => void;
 }
@@ -46,7 +48,7 @@ export async function retry<T>(attempt: (failures: number) => Promise<T>, option
       return await attempt(failures);
     } catch (error) {
       if (error instanceof Permanent || options.isFinal?.(error) === true) throw error;
-      failures++;
+      failures = options.isProgress?.(error) === true ? 1 : failures + 1;
       const waitMs = waitAfter(error, failures, options);
       options.onRetry?.(error, failures, waitMs);
       await options.sleep(waitMs, options.signal);

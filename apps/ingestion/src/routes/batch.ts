@@ -1,8 +1,10 @@
 /** POST /events/batch: a JSON document with up to 1,000 events, or a stream of lines without a count limit. */
 import { HttpError, readBody, requestIdOf, requireContentType } from '@libs/elysia-server';
 import { parseBatchRequest, parseJson } from '@libs/models';
+import type { Accept } from '@libs/pipeline';
 import type { Elysia } from 'elysia';
 import type { RouteDeps } from './deps.ts';
+import { acceptFor, guarded } from './guard.ts';
 import { createLineHandler } from './ndjson.ts';
 import { BATCH_DETAIL } from './openapi-events.ts';
 import { originOf } from './origin.ts';
@@ -19,26 +21,27 @@ export function batchRoutes(app: Elysia, deps: RouteDeps): void {
   const handleLines = createLineHandler(deps);
   app.post(
     '/events/batch',
-    ({ request }) => {
+    guarded(deps.protect, 'write', (request, principal) => {
       const parameters = readBatchParameters(request.url);
       const { type } = requireContentType(request, BATCH_TYPES);
-      return type === NDJSON_TYPE ? handleLines(request, parameters) : handleJson(request, parameters);
-    },
+      const accept = acceptFor(deps.ingestion.accept, principal);
+      return type === NDJSON_TYPE ? handleLines(request, parameters, accept) : handleJson(request, parameters, accept);
+    }),
     { parse: 'none', detail: BATCH_DETAIL },
   );
 }
 
 function createJsonHandler(deps: RouteDeps) {
-  const { ingestion, limits, counters } = deps;
+  const { limits, counters } = deps;
   const body = { bytesMax: limits.batchBytesMax, timeoutMs: limits.requestTimeoutMs };
 
-  return async (request: Request, parameters: BatchParameters): Promise<Response> => {
+  return async (request: Request, parameters: BatchParameters, accept: Accept): Promise<Response> => {
     const bytes = await readBody(request, body);
     const startedMs = performance.now();
     const requestId = requestIdOf(request);
     const { events, atomic } = readBatch(bytes, parameters, limits.batchEventsMax);
     allowWait(parameters.ack, request, limits.ackTimeoutMs);
-    const outcomes = await ingestion.accept(events, {
+    const outcomes = await accept(events, {
       ...waitFor(parameters.ack, request),
       atomic,
       origin: originOf(request, requestId),

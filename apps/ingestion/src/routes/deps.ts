@@ -1,7 +1,9 @@
 /** What every route is given. */
+import type { Protect } from '@libs/elysia-server';
 import type { Metrics } from '@libs/monitoring';
 import type { Ingestion } from '../ingestion.ts';
 import type { Counters } from './counters.ts';
+import type { Topic } from './topics-catalog.ts';
 
 export interface RouteLimits {
   /** Bytes of one event; a body or line may be longer by `BODY_SLACK_BYTES`. */
@@ -20,12 +22,24 @@ export interface RouteLimits {
   readonly ackTimeoutMs: number;
 }
 
+export interface RouteSinks {
+  readonly kafka: boolean;
+  /** Names of the downstream services. */
+  readonly downstreams: readonly string[];
+}
+
 export interface RouteDeps {
   readonly ingestion: Ingestion;
   readonly limits: RouteLimits;
   readonly counters: Counters;
   readonly metrics: Metrics;
   readonly version: string;
+  /** Where events go beside the store; nothing when absent. */
+  readonly sinks?: RouteSinks | undefined;
+  /** Lets requests in by their token; absent while the service is open to all. */
+  readonly protect?: Protect | undefined;
+  /** What `GET /topics` knows. */
+  readonly topics?: readonly Topic[];
 }
 
 /** White space and escapes make an event's text longer than the row it becomes; what is far longer is refused unread. */

@@ -1,9 +1,11 @@
 /** POST /events: one event. */
+import type { Principal } from '@libs/auth';
 import { readBody, requestIdOf, requireContentType } from '@libs/elysia-server';
 import { parseJson } from '@libs/models';
 import type { Rejected } from '@libs/pipeline';
 import type { Elysia } from 'elysia';
 import { BODY_SLACK_BYTES, type RouteDeps } from './deps.ts';
+import { acceptFor, guarded } from './guard.ts';
 import { EVENT_DETAIL } from './openapi-events.ts';
 import { originOf } from './origin.ts';
 import { readAck } from './parameters.ts';
@@ -22,14 +24,14 @@ const ARRAY_REJECTED: Rejected = {
 
 export function eventsRoutes(app: Elysia, deps: RouteDeps): void {
   const handle = createEventHandler(deps);
-  app.post('/events', ({ request }) => handle(request), { parse: 'none', detail: EVENT_DETAIL });
+  app.post('/events', guarded(deps.protect, 'write', handle), { parse: 'none', detail: EVENT_DETAIL });
 }
 
-function createEventHandler(deps: RouteDeps): (request: Request) => Promise<Response> {
+function createEventHandler(deps: RouteDeps): (request: Request, principal?: Principal) => Promise<Response> {
   const { ingestion, limits, counters } = deps;
   const body = { bytesMax: limits.eventBytesMax + BODY_SLACK_BYTES, timeoutMs: limits.requestTimeoutMs };
 
-  return async (request) => {
+  return async (request, principal) => {
     const ack = readAck(request.url);
     requireContentType(request, JSON_TYPES);
     const bytes = await readBody(request, body);
@@ -46,7 +48,7 @@ function createEventHandler(deps: RouteDeps): (request: Request) => Promise<Resp
       return eventReply(ARRAY_REJECTED, null, requestId);
     }
     allowWait(ack, request, limits.ackTimeoutMs);
-    const outcomes = await ingestion.accept([record], {
+    const outcomes = await acceptFor(ingestion.accept, principal)([record], {
       ...waitFor(ack, request),
       origin: originOf(request, requestId),
     });

@@ -1,4 +1,5 @@
 /** GET /health, /health/live, /health/ready. */
+import type { WindowHealth } from '@libs/database/redis';
 import { type DeliverState, STORE_SINK } from '@libs/delivery';
 import { HttpError } from '@libs/elysia-server';
 import type { JournalState } from '@libs/journal';
@@ -11,6 +12,11 @@ import { clip, retryAfterSeconds } from './replies.ts';
 
 /** A journal drains, or a process is replaced, within seconds. */
 const RETRY_AFTER_MS = 5000;
+
+const KAFKA_SINK = 'kafka';
+const DOWNSTREAM_PREFIX = 'http:';
+/** Worst first. */
+const STATES: readonly HealthStatus[] = ['unhealthy', 'degraded', 'healthy'];
 
 interface Service {
   readonly state: HealthStatus;
@@ -29,12 +35,17 @@ export function healthRoutes(app: Elysia, deps: RouteDeps): void {
 }
 
 /** 503 only when nothing can be accepted: a sink that is down makes the journal grow and nothing else. */
-function healthReply({ ingestion, counters, version }: RouteDeps): Response {
+function healthReply({ ingestion, counters, sinks, version }: RouteDeps): Response {
   const journal = ingestion.journalState();
   const services = {
     journal: journalHealth(journal),
     deliver: deliverHealth(ingestion),
-    clickhouse: storeHealth(ingestion.deliverState()?.state),
+    ...(ingestion.sharedWindow === undefined ? {} : { redis: windowHealth(ingestion.sharedWindow()) }),
+    clickhouse: sinkHealth(ingestion.deliverState()?.state, STORE_SINK),
+    ...(sinks?.kafka === true ? { kafka: sinkHealth(ingestion.deliverState()?.state, KAFKA_SINK) } : {}),
+    ...(sinks === undefined || sinks.downstreams.length === 0
+      ? {}
+      : { downstream: downstreamHealth(ingestion.deliverState()?.state, sinks.downstreams) }),
   };
   const refused = refusal(ingestion);
   const status: HealthStatus =
@@ -76,16 +87,36 @@ function deliverHealth(ingestion: Ingestion): Service {
   return { state: 'healthy', reportAgeMs: report.ageMs };
 }
 
-function storeHealth(state: DeliverState | undefined): Service {
+function windowHealth({ state, latencyMs, lastError, skipping, pendingConfirms }: WindowHealth): Service {
+  return {
+    state,
+    ...(latencyMs === undefined ? {} : { latencyMs: milliseconds(latencyMs) }),
+    ...(lastError === undefined ? {} : { lastError: clip(lastError) }),
+    ...(skipping === undefined ? {} : { skipping }),
+    pendingConfirms,
+  };
+}
+
+function sinkHealth(state: DeliverState | undefined, name: string): Service {
   if (state === undefined) return { state: 'unhealthy', lastError: 'Not known while the deliver process is away.' };
-  const sink = state.sinks.find(({ name }) => name === STORE_SINK);
+  const sink = state.sinks.find((one) => one.name === name);
   if (sink === undefined) return { state: 'degraded', lastError: 'Not connected yet.' };
   const lastError = sink.stopped ?? sink.lastError;
   return {
     state: sink.stopped === undefined ? sink.state : 'unhealthy',
     ...(sink.latencyMs === undefined ? {} : { latencyMs: milliseconds(sink.latencyMs) }),
     ...(lastError === undefined ? {} : { lastError: clip(lastError) }),
+    pendingEvents: sink.pendingEvents,
+    ...(sink.oldestPendingAgeMs === undefined ? {} : { lagMs: Math.round(sink.oldestPendingAgeMs) }),
+    ...(sink.deadLetters === 0 ? {} : { deadLetters: sink.deadLetters }),
   };
+}
+
+/** Each service by its name, and all of them together: as well as the one that is worst. */
+function downstreamHealth(state: DeliverState | undefined, names: readonly string[]): Service {
+  const services = Object.fromEntries(names.map((name) => [name, sinkHealth(state, `${DOWNSTREAM_PREFIX}${name}`)]));
+  const states = Object.values(services).map((one) => one.state);
+  return { state: STATES.find((one) => states.includes(one)) ?? 'healthy', services };
 }
 
 function readyReply(ingestion: Ingestion): Response {

@@ -1,4 +1,5 @@
 /** GET /metrics: JSON, or the exposition that a Prometheus scraper asks for. */
+import type { WindowHealth } from '@libs/database/redis';
 import { type DeliverState, STORE_SINK } from '@libs/delivery';
 import { type Metrics, type Series, wantsExposition } from '@libs/monitoring';
 import type { Elysia } from 'elysia';
@@ -12,6 +13,7 @@ export function metricsRoutes(app: Elysia, deps: RouteDeps): void {
   registerEvents(deps.metrics, deps.counters);
   registerWebSocket(deps.metrics, deps.counters);
   registerJournal(deps.metrics, deps.ingestion);
+  if (deps.ingestion.sharedWindow !== undefined) registerWindow(deps.metrics, deps.ingestion.sharedWindow);
   registerDeliver(deps.metrics, deps.ingestion, lastState);
 
   app.get(
@@ -127,6 +129,34 @@ function registerJournal(metrics: Metrics, ingestion: Ingestion): void {
   metrics.gaugeFrom('weir_dedupe_window_seconds', 'Time the index covers.', () => journal().dedupeWindowMs / 1000);
 }
 
+function registerWindow(metrics: Metrics, window: () => WindowHealth): void {
+  metrics.gaugeFrom('weir_redis_up', '1 while ids are claimed in Redis.', () =>
+    Number(window().skipping === undefined),
+  );
+  const verdicts = ['claimed', 'duplicate', 'busy'] as const;
+  for (const verdict of verdicts)
+    metrics.counterFrom('weir_redis_ids_total', 'Ids by what Redis said.', () => window().counters[verdict], {
+      verdict,
+    });
+  metrics.seriesFrom(
+    'counter',
+    'weir_redis_ids_skipped_total',
+    'Ids that were taken without having asked Redis, by why.',
+    ['reason'],
+    () => Object.entries(window().counters.skipped).map(([reason, value]) => ({ labels: { reason }, value })),
+  );
+  metrics.gaugeFrom(
+    'weir_redis_pending_confirms',
+    'Durable ids that Redis has not been told of.',
+    () => window().pendingConfirms,
+  );
+  metrics.counterFrom(
+    'weir_redis_confirms_dropped_total',
+    'Durable ids that Redis will not be told of.',
+    () => window().counters.confirmsDropped,
+  );
+}
+
 function registerDeliver(metrics: Metrics, ingestion: Ingestion, lastState: () => DeliverState | undefined): void {
   const perSink = (read: (sink: DeliverState['sinks'][number]) => number) => (): Series[] =>
     (lastState()?.sinks ?? []).map((sink) => ({ labels: { sink: sink.name }, value: read(sink) }));
@@ -159,6 +189,34 @@ function registerDeliver(metrics: Metrics, ingestion: Ingestion, lastState: () =
     'Attempts that had to be repeated.',
     ['sink'],
     perSink(({ retries }) => retries),
+  );
+  metrics.seriesFrom(
+    'gauge',
+    'weir_sink_pending_events',
+    'Durable events that a sink has not had.',
+    ['sink'],
+    perSink(({ pendingEvents }) => pendingEvents),
+  );
+  metrics.seriesFrom(
+    'gauge',
+    'weir_sink_pending_bytes',
+    'Their bytes in the journal.',
+    ['sink'],
+    perSink(({ pendingBytes }) => pendingBytes),
+  );
+  metrics.seriesFrom(
+    'gauge',
+    'weir_sink_lag_seconds',
+    'Age of the oldest event that a sink has not had; 0 when it has had all.',
+    ['sink'],
+    perSink(({ oldestPendingAgeMs }) => (oldestPendingAgeMs ?? 0) / 1000),
+  );
+  metrics.seriesFrom(
+    'gauge',
+    'weir_dead_letters',
+    'Events and parked ranges that a sink gave up on.',
+    ['sink'],
+    perSink(({ deadLetters }) => deadLetters),
   );
   metrics.seriesFrom(
     'gauge',

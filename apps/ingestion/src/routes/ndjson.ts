@@ -1,6 +1,7 @@
 /** POST /events/batch with `application/x-ndjson`: one event a line, read and accepted as the body arrives. */
 import { HttpError, requestIdOf, streamBody } from '@libs/elysia-server';
 import { parseJson } from '@libs/models';
+import type { Accept } from '@libs/pipeline';
 import { BODY_SLACK_BYTES, type RouteDeps } from './deps.ts';
 import { createGroups, type Groups } from './groups.ts';
 import { createLineSplitter, type LineSplitter } from './lines.ts';
@@ -19,15 +20,15 @@ const GROUPS_IN_FLIGHT_MAX = 4;
 const CHUNK_BYTES_MAX = 64 * 1024;
 
 export function createLineHandler(deps: RouteDeps) {
-  const { ingestion, limits, counters } = deps;
+  const { limits, counters } = deps;
 
-  return async (request: Request, parameters: BatchParameters): Promise<Response> => {
+  return async (request: Request, parameters: BatchParameters, accept: Accept): Promise<Response> => {
     const requestId = requestIdOf(request);
     const atomic = parameters.failOnError ?? false;
     const tally = createTally();
     const origin = originOf(request, requestId);
     const groups = createGroups({
-      accept: (records) => ingestion.accept(records, { ...waitFor(parameters.ack, request), atomic, origin }),
+      accept: (records) => accept(records, { ...waitFor(parameters.ack, request), atomic, origin }),
       tally,
       counters,
       groupEventsMax: atomic ? Number.POSITIVE_INFINITY : GROUP_EVENTS_MAX,

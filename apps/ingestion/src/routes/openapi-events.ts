@@ -1,4 +1,5 @@
 /** POST /events and POST /events/batch in the API document. */
+import { BEARER_SECURITY } from '@libs/elysia-server';
 import { EXAMPLE_EVENT, schemaRef } from '@libs/models';
 import {
   ACK_PARAMETER,
@@ -44,6 +45,7 @@ const EXAMPLE_LINES = `${JSON.stringify(EXAMPLE_EVENT)}\n${JSON.stringify({ ...E
 
 export const EVENT_DETAIL = {
   tags: ['events'],
+  security: BEARER_SECURITY,
   summary: 'Take in one event',
   description:
     'Replies once the event is on disk. Sending an event again is safe: its eventId makes it a duplicate. ' +
@@ -94,6 +96,7 @@ export const EVENT_DETAIL = {
 
 export const BATCH_DETAIL = {
   tags: ['events'],
+  security: BEARER_SECURITY,
   summary: 'Take in many events',
   description:
     'As application/json one document with up to 1,000 events; as application/x-ndjson one event a line, taken in as the ' +

@@ -9,7 +9,8 @@ const HEALTH_CONTENT = { 'application/json': { schema: schemaRef('Health') } };
 export const HEALTH_DETAIL = {
   tags: ['operations'],
   summary: 'How the service and its parts are',
-  description: 'A sink that is down degrades the service; only what keeps it from accepting events makes it unhealthy.',
+  description:
+    'A sink that is down degrades the service; only what keeps it from accepting events makes it unhealthy. Needs no token.',
   operationId: 'getHealth',
   responses: {
     '200': { description: 'Healthy or degraded: events are accepted.', content: HEALTH_CONTENT },
@@ -42,7 +43,8 @@ export const READY_DETAIL = {
 export const METRICS_DETAIL = {
   tags: ['operations'],
   summary: 'Counters of this process',
-  description: 'JSON, or the Prometheus text format or OpenMetrics when Accept names one of them.',
+  description:
+    'JSON, or the Prometheus text format or OpenMetrics when Accept names one of them. Needs no token: it holds counts, and nothing of any event.',
   operationId: 'getMetrics',
   responses: {
     '200': {

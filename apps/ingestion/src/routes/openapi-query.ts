@@ -1,4 +1,5 @@
 /** /query in the API document. */
+import { BEARER_SECURITY } from '@libs/elysia-server';
 import { errorResponseOf, STALLED, TOO_LARGE, withRetryAfter } from './openapi-responses.ts';
 
 const EXAMPLE_SQL = 'SELECT eventType, count() FROM events GROUP BY eventType FORMAT JSON';
@@ -6,10 +7,12 @@ const TEXT = { type: 'string' as const };
 
 const SHARED = {
   tags: ['query'],
+  security: BEARER_SECURITY,
   description:
     "Read-only SQL over the tables raw_events and events, by the conventions of ClickHouse's HTTP interface: the query as " +
     '?query= or as the body (given both, the body follows the parameter), FORMAT or X-ClickHouse-Format for the format, ' +
-    'param_name for {name:Type}. One SELECT, WITH, SHOW, DESCRIBE, EXPLAIN or EXISTS statement, limited in time, memory and rows.',
+    'param_name for {name:Type}. One SELECT, WITH, SHOW, DESCRIBE, EXPLAIN or EXISTS statement, limited in time, memory and rows. Where a token is needed, it may also be the ' +
+    'password of Basic, for clients that speak nothing else.',
 };
 
 const PARAMETERS = [

@@ -3,6 +3,7 @@ import { allowTime, HttpError, readBody, requestIdOf } from '@libs/elysia-server
 import { Retryable } from '@libs/pipeline';
 import type { Elysia } from 'elysia';
 import type { RouteDeps } from './deps.ts';
+import { guarded } from './guard.ts';
 import { QUERY_GET_DETAIL, QUERY_POST_DETAIL } from './openapi-query.ts';
 import { queryOf } from './parameters.ts';
 import { retryAfterSeconds } from './replies.ts';
@@ -29,15 +30,15 @@ const NOT_RETURNED: readonly string[] = ['connection', 'keep-alive', 'trailer', 
 
 export function queryRoutes(app: Elysia, deps: RouteDeps): void {
   const handle = createQueryHandler(deps);
-  app.get('/query', ({ request }) => handle(request), { detail: QUERY_GET_DETAIL });
-  app.post('/query', ({ request }) => handle(request), { parse: 'none', detail: QUERY_POST_DETAIL });
+  app.get('/query', guarded(deps.protect, 'read', handle, 'basic'), { detail: QUERY_GET_DETAIL });
+  app.post('/query', guarded(deps.protect, 'read', handle, 'basic'), { parse: 'none', detail: QUERY_POST_DETAIL });
 }
 
 /**
  * The query is read whole before it is passed on, because deliver must see all of it to allow it; the answer is
  * streamed, and read from deliver no faster than the client takes it.
  */
-function createQueryHandler({ ingestion, limits }: RouteDeps): (request: Request) => Promise<Response> {
+function createQueryHandler({ ingestion, limits, protect }: RouteDeps): (request: Request) => Promise<Response> {
   return async (request) => {
     const body =
       request.method === 'POST'
@@ -48,7 +49,7 @@ function createQueryHandler({ ingestion, limits }: RouteDeps): (request: Request
     // `decompress` is Bun's: the bytes go back as deliver sent them, still matching its Content-Encoding.
     const init: RequestInit & { decompress: boolean } = {
       method: request.method,
-      headers: forwardedHeaders(request),
+      headers: forwardedHeaders(request, protect !== undefined),
       signal: request.signal,
       decompress: false,
       ...(body === undefined ? {} : { body }),
@@ -85,9 +86,11 @@ function passOn(body: ReadableStream<Uint8Array> | null): ReadableStream<Uint8Ar
   );
 }
 
-function forwardedHeaders(request: Request): Headers {
+function forwardedHeaders(request: Request, hasAuth: boolean): Headers {
   const headers = new Headers(request.headers);
   for (const name of NOT_FORWARDED) headers.delete(name);
+  // The token was for us.
+  if (hasAuth) headers.delete('authorization');
   headers.set('x-request-id', requestIdOf(request));
   // Without it, fetch would ask for compression that this client may not understand.
   if (!headers.has('accept-encoding')) headers.set('accept-encoding', 'identity');

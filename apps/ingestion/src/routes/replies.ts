@@ -1,6 +1,6 @@
 /** Words the outcome of one event as a reply, and reads from an unvalidated value what a reply repeats. */
 import { HttpError } from '@libs/elysia-server';
-import { formatPosition, type Outcome } from '@libs/pipeline';
+import { type Accepted, formatPosition, type Outcome } from '@libs/pipeline';
 
 /** UTF-16 units of the longest eventId that is allowed (128 code points); a longer one is not repeated. */
 const EVENT_ID_CHARS_MAX = 256;
@@ -25,7 +25,7 @@ export function eventReply(outcome: Outcome, eventId: string | null, requestId: 
   switch (outcome.kind) {
     case 'accepted':
       return new Response(
-        `${opening(eventId)},"durability":"${outcome.level}","position":"${formatPosition(outcome)}"}`,
+        `${opening(eventId)},"durability":"${outcome.level}",${deduplication(outcome)}"position":"${formatPosition(outcome)}"}`,
         ACCEPTED,
       );
     case 'duplicate': {
@@ -88,6 +88,11 @@ export function tooManyEvents(maxSize: number, details: object): HttpError {
   return new HttpError(413, 'too_many_events', `This batch may hold ${maxSize} events; send the rest in another one.`, {
     details: { eventsMax: maxSize, ...details },
   });
+}
+
+/** Says so when the window that instances share was not asked. */
+function deduplication(outcome: Accepted): string {
+  return outcome.deduplication === undefined ? '' : `"deduplication":"${outcome.deduplication}",`;
 }
 
 function opening(eventId: string | null): string {

@@ -1,4 +1,5 @@
 /** What `/events/stream` remembers of a connection, and what it says of its events' origin. */
+import type { Principal } from '@libs/auth';
 import { ConnectionState } from '@libs/messaging';
 import type { CartEventFrame } from '@libs/models';
 import type { Origin } from '@libs/pipeline';
@@ -29,18 +30,27 @@ export class StreamConnection extends ConnectionState {
   readonly number: number;
   readonly userAgent: string | undefined;
   readonly referrer: string | undefined;
+  /** Whom its token spoke for at the handshake; undefined while the service is open to all. */
+  readonly principal: Principal | undefined;
   origin: Origin | undefined = undefined;
   /** The last turn of the event loop in which an event came. */
   lastTurnNumber = 0;
   turn: Turn | undefined = undefined;
   confirmations: ConfirmationQueue | undefined = undefined;
 
-  constructor(processName: string, number: number, userAgent: string | undefined, referrer: string | undefined) {
+  constructor(
+    processName: string,
+    number: number,
+    userAgent: string | undefined,
+    referrer: string | undefined,
+    principal: Principal | undefined,
+  ) {
     super();
     this.processName = processName;
     this.number = number;
     this.userAgent = userAgent;
     this.referrer = referrer;
+    this.principal = principal;
   }
 }
 

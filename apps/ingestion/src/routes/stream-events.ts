@@ -4,6 +4,7 @@ import type { CartEventFrame } from '@libs/models';
 import type { Logger } from '@libs/monitoring';
 import type { Outcome } from '@libs/pipeline';
 import type { Ingestion } from '../ingestion.ts';
+import { acceptFor } from './guard.ts';
 import type { Confirmations } from './stream-confirmations.ts';
 import {
   connectionIdOf,
@@ -114,7 +115,10 @@ export function createEventFlow(deps: EventFlowDeps): EventFlow {
 
   async function outcomesOf(ws: StreamSocket, records: readonly unknown[]): Promise<readonly Outcome[]> {
     try {
-      const outcomes = await ingestion.accept(records, { ack: 'journal', origin: originOf(ws) });
+      const outcomes = await acceptFor(ingestion.accept, ws.data.principal)(records, {
+        ack: 'journal',
+        origin: originOf(ws),
+      });
       if (outcomes.length === records.length) return outcomes;
       throw new Error(`accept gave ${outcomes.length} outcomes for ${records.length} records`);
     } catch (error) {

@@ -1,5 +1,6 @@
 /** /events/stream in the API document: the handshake, and the messages by their schemas. */
 
+import { BEARER_SECURITY } from '@libs/elysia-server';
 import { schemaRef } from '@libs/models';
 import { errorResponseOf, withRetryAfter } from './openapi-responses.ts';
 
@@ -10,11 +11,22 @@ const WEBSOCKET_MESSAGES = {
 
 export const STREAM_DETAIL = {
   tags: ['events'],
+  security: BEARER_SECURITY,
   summary: 'Stream events over a WebSocket',
   description:
     'A WebSocket handshake. Each message is one JSON object in a text or a binary frame: ClientFrame from the client, ServerFrame ' +
-    'from the server. Every event gets one event_ack or one event_error.',
+    'from the server. Every event gets one event_ack or one event_error. Where a token is needed, a browser, which can send ' +
+    'no headers here, gives it as access_token or as the second subprotocol behind bearer. The connection ends (1008, ' +
+    'token_expired) when the token expires.',
   operationId: 'streamEvents',
+  parameters: [
+    {
+      name: 'access_token',
+      in: 'query' as const,
+      description: 'The token, in place of the Authorization header.',
+      schema: { type: 'string' as const },
+    },
+  ],
   'x-websocket-messages': WEBSOCKET_MESSAGES,
   responses: {
     '101': { description: 'The connection is a WebSocket; its first message is hello.' },

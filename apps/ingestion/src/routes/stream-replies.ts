@@ -37,8 +37,10 @@ export function namesOf(record: unknown, envelopeId: string | undefined, seq: nu
 /** What an event is told. `path` is where it stands in the frame: `payload`, `payload[3]`. */
 export function outcomeText(timestamp: string, names: string, path: string, outcome: Outcome): string {
   switch (outcome.kind) {
-    case 'accepted':
-      return `{"type":"event_ack","timestamp":"${timestamp}"${names},"status":"received","position":"${outcome.journal}:${outcome.seq}"}`;
+    case 'accepted': {
+      const local = outcome.deduplication === undefined ? '' : `,"deduplication":"${outcome.deduplication}"`;
+      return `{"type":"event_ack","timestamp":"${timestamp}"${names},"status":"received","position":"${outcome.journal}:${outcome.seq}"${local}}`;
+    }
     case 'duplicate': {
       const position = outcome.position === undefined ? '' : `,"position":"${formatPosition(outcome.position)}"`;
       return `{"type":"event_ack","timestamp":"${timestamp}"${names},"status":"duplicate"${position}}`;

@@ -1,4 +1,5 @@
 /** The handshake of `/events/stream`, and why it is refused. */
+import type { Principal } from '@libs/auth';
 import { errorResponse, HttpError, requestIdOf } from '@libs/elysia-server';
 import type { Server } from 'bun';
 import { StreamConnection } from './stream-connection.ts';
@@ -12,7 +13,11 @@ export function createUpgrade({ hasRoom }: { readonly hasRoom: () => boolean }) 
   const processName = crypto.randomUUID().slice(0, 8);
   let connections = 0;
 
-  return function upgrade(request: Request, server: Server<StreamConnection>): Response | undefined {
+  return function upgrade(
+    request: Request,
+    server: Server<StreamConnection>,
+    principal?: Principal,
+  ): Response | undefined {
     const { headers } = request;
     if (headers.get('upgrade')?.toLowerCase() !== 'websocket') return refuse(request, UPGRADE_REQUIRED);
     if (!hasRoom()) return refuse(request, NO_ROOM);
@@ -22,6 +27,7 @@ export function createUpgrade({ hasRoom }: { readonly hasRoom: () => boolean }) 
       connections,
       bounded(headers.get('user-agent')),
       bounded(headers.get('referer')),
+      principal,
     );
     return server.upgrade(request, { data }) ? undefined : refuse(request, BAD_HANDSHAKE);
   };

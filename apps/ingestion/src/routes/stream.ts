@@ -2,6 +2,7 @@
  * WebSocket /events/stream (docs/websocket.md): what a frame means. How many frames of a turn of the event loop reach
  * accept together is decided in stream-events.ts, how long a connection may go on by the hub.
  */
+import type { Principal } from '@libs/auth';
 import type { ElysiaServer } from '@libs/elysia-server';
 import {
   bunSettings,
@@ -16,9 +17,11 @@ import type { Logger } from '@libs/monitoring';
 import type { Server, WebSocketHandler } from 'bun';
 import type { Ingestion } from '../ingestion.ts';
 import type { Counters } from './counters.ts';
+import { guarded } from './guard.ts';
 import { type ConfirmationLimits, createConfirmations, DEFAULT_CONFIRMATION_LIMITS } from './stream-confirmations.ts';
 import { connectionIdOf, type StreamConnection, type StreamSocket } from './stream-connection.ts';
 import { createEventFlow, TURN_EVENTS_MAX } from './stream-events.ts';
+import { createExpiry } from './stream-expiry.ts';
 import { STREAM_DETAIL } from './stream-openapi.ts';
 import { createTimestamps, heartbeatAckText, helloText, overloadedText, problemText } from './stream-replies.ts';
 import { createUpgrade } from './stream-upgrade.ts';
@@ -51,7 +54,7 @@ export interface StreamDeps {
 
 export interface Stream {
   /** Undefined: the connection is a WebSocket now. A response: it is not, and this says why. */
-  upgrade(request: Request, server: Server<StreamConnection>): Response | undefined;
+  upgrade(request: Request, server: Server<StreamConnection>, principal?: Principal): Response | undefined;
   /** For Bun.serve as it is. */
   readonly websocket: WebSocketHandler<StreamConnection>;
   /** Lets nobody in any more, answers what is in flight, then closes every connection; resolves when all have gone. */
@@ -86,6 +89,7 @@ export function createStream(deps: StreamDeps): Stream {
     },
   });
   const confirmations = createConfirmations({ ingestion, limits, send: hub.send, timestamp });
+  const expiry = createExpiry({ wallMs: deps.wallMs ?? Date.now, expired: (ws) => hub.end(ws, 1008, 'token_expired') });
   const count = counters === undefined ? () => {} : counters.count;
   const parse = createFrameParser({ eventsMax: TURN_EVENTS_MAX });
   const flow = createEventFlow({ ingestion, hub, confirmations, count, logger, now, timestamp });
@@ -130,6 +134,7 @@ export function createStream(deps: StreamDeps): Stream {
     open(ws) {
       hub.opened(ws);
       hub.send(ws, hello(ws));
+      expiry.watch(ws);
     },
     message,
     ping: hub.heard,
@@ -141,6 +146,7 @@ export function createStream(deps: StreamDeps): Stream {
     },
     close(ws) {
       confirmations.unsubscribe(ws);
+      expiry.forget(ws);
       hub.closed(ws);
     },
   };
@@ -158,7 +164,14 @@ export function createStream(deps: StreamDeps): Stream {
 
 /** Serves the handshake on `server`, whose `websocket` must be the stream's. */
 export function streamRoutes(server: ElysiaServer, stream: Stream): void {
-  server.app.get('/events/stream', ({ request }) => stream.upgrade(request, server.server()), {
-    detail: STREAM_DETAIL,
-  });
+  server.app.get(
+    '/events/stream',
+    guarded(
+      server.protect,
+      'write',
+      (request, principal) => stream.upgrade(request, server.server(), principal),
+      'socket',
+    ),
+    { detail: STREAM_DETAIL },
+  );
 }

@@ -43,6 +43,7 @@ export function createTally(resultsMax: number = RESULTS_MAX): Tally {
   let retryAfterMs = 0;
   let firstRetry: { code: string; message: string } | undefined;
   let level: AckLevel | undefined;
+  let isLocal = false;
 
   function add(eventId: string | null, outcome: Outcome): void {
     const index = total;
@@ -50,6 +51,7 @@ export function createTally(resultsMax: number = RESULTS_MAX): Tally {
     if (outcome.kind === 'accepted') {
       accepted += 1;
       level = weaker(level, outcome.level);
+      if (outcome.deduplication !== undefined) isLocal = true;
       return;
     }
     if (outcome.kind === 'duplicate') {
@@ -79,6 +81,7 @@ export function createTally(resultsMax: number = RESULTS_MAX): Tally {
       batchId: Bun.randomUUIDv7(),
       ...counts(),
       ...(level === undefined ? {} : { durability: level }),
+      ...(isLocal ? { deduplication: 'local' } : {}),
       errors,
       results,
       ...(listed > results.length ? { resultsTruncated: true } : {}),

@@ -180,6 +180,12 @@ export function createVolatileDisk(before: Map<string, Folder> = new Map([['/', 
       });
       if (isMove) change(from, (names) => names.delete(basename(from)));
     },
+    link(from, to) {
+      const inode = inodeOf(from);
+      if (folderOf(dirname(to)).current.has(basename(to))) return false;
+      change(to, (names) => names.set(basename(to), inode));
+      return true;
+    },
     removeFolder,
     async removeFolderAsync(path) {
       await turn();

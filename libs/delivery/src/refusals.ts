@@ -1,0 +1,115 @@
+/** Rows that a sink refuses for good: each becomes a dead letter before it counts as done. */
+import { Permanent, type RowFailure } from '@libs/pipeline';
+import { sliceRun } from './block.ts';
+import type { CountedBlock } from './block-cutter.ts';
+import { CODE_LENGTH_MAX, chargeOf, MESSAGE_LENGTH_MAX, type RefusedRow } from './dead-letter.ts';
+import type { DeliveryClock, DeliveryLimits } from './limits.ts';
+import type { Persist } from './persist.ts';
+import type { DeliveryLogger, SinkRunner } from './sink-runner.ts';
+import type { State } from './state.ts';
+
+export interface Refusals {
+  /**
+   * Resolves once every row given is a dead letter. Waits for room as long as there is none. Throws `Permanent`
+   * (`dead_letters_in_row`) when the sink has refused too many without taking one, the reason for which waiting ended,
+   * or what `persist` throws.
+   */
+  record(work: CountedBlock, failures: readonly RowFailure[], attempts: number): Promise<void>;
+}
+
+export interface RefusalsOptions {
+  readonly runner: SinkRunner;
+  readonly state: State;
+  readonly persist: Persist;
+  readonly limits: DeliveryLimits;
+  readonly clock: DeliveryClock;
+  readonly logger: DeliveryLogger;
+  /** Ends the waiting for room. */
+  readonly waits: AbortSignal;
+}
+
+/** So that a limit which is nearly reached takes what still fits. */
+const ROWS_AT_ONCE = 100;
+
+export function createRefusals(options: RefusalsOptions): Refusals {
+  const { runner, state, persist, limits, clock, logger, waits } = options;
+  const sink = runner.sink.name;
+
+  async function awaitRoom(bytes: number): Promise<void> {
+    while (!hasRoom(state, limits.deadLetterBytesMax, bytes)) {
+      runner.noteNoRoom(
+        `there is no room for more dead letters: their limit is ${limits.deadLetterBytesMax} bytes; replay or delete some`,
+      );
+      await clock.sleep(limits.deadLetterRetryMs, waits);
+    }
+    runner.noteRoom();
+  }
+
+  return {
+    async record(work, failures, attempts) {
+      if (failures.length === 0) return;
+      if (runner.refusedInRow() + failures.length > limits.deadLettersInRowMax) throw tooMany(sink, failures, limits);
+      const rows = failures.map((failure) => refusedRow(sink, work, failure, attempts));
+      for (let from = 0; from < rows.length; from += ROWS_AT_ONCE) {
+        const some = rows.slice(from, from + ROWS_AT_ONCE);
+        await awaitRoom(some.reduce((sum, { bytes }) => sum + chargeOf(bytes.byteLength), 0));
+        await persist(() => state.deadLetters.add(some));
+      }
+      runner.noteRefused(rows.length);
+      const [first] = rows as [RefusedRow];
+      const { journal } = work.block;
+      const reason = { seq: first.seq, code: first.code, reason: first.message };
+      logger.warn({ sink, journal, rows: rows.length, ...reason }, `sink ${sink} refuses rows: they are dead letters`);
+    },
+  };
+}
+
+/** A letter that is alone always fits, so that no limit is too small for the largest row. */
+export function hasRoom(state: Pick<State, 'deadLetters'>, bytesMax: number, bytes: number): boolean {
+  const held = state.deadLetters.totals().reduce((sum, totals) => sum + totals.bytes, 0);
+  return held === 0 || held + bytes <= bytesMax;
+}
+
+function tooMany(sink: string, failures: readonly RowFailure[], limits: DeliveryLimits): Permanent {
+  const [{ seq, code, message }] = failures as [RowFailure];
+  return new Permanent(
+    'dead_letters_in_row',
+    `sink ${sink} has refused more than ${limits.deadLettersInRowMax} rows without taking one, now row ${seq} (${code}: ${message}): this looks like a mistake in its setup. Put it right and start again.`,
+  );
+}
+
+const MINUTE_MS = 60_000;
+
+/** Takes a row out of its block. */
+export function refusedRow(
+  sink: string,
+  { block, run }: Pick<CountedBlock, 'block' | 'run'>,
+  failure: RowFailure,
+  attempts: number,
+): RefusedRow {
+  const { bytes, extents } = sliceRun(run, failure.seq, failure.seq);
+  const row = bytes.slice(0, -1);
+  return {
+    sink,
+    journal: block.journal,
+    seq: failure.seq,
+    minute: Math.floor((extents[0]?.timeMs ?? 0) / MINUTE_MS),
+    ...namesOf(row),
+    code: failure.code.slice(0, CODE_LENGTH_MAX),
+    message: failure.message.slice(0, MESSAGE_LENGTH_MAX),
+    attempts,
+    bytes: row,
+  };
+}
+
+/** A row that cannot be parsed is still worth keeping. */
+export function namesOf(row: Uint8Array): { eventId: string; eventType: string; storeId: string } {
+  let fields: Record<string, unknown> = {};
+  try {
+    fields = JSON.parse(new TextDecoder().decode(row));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+  return { eventId: text(fields['eventId']), eventType: text(fields['eventType']), storeId: text(fields['storeId']) };
+}

@@ -1,0 +1,2 @@
+export type { DownstreamDeps, DownstreamLogger, DownstreamOptions } from './downstream-service.ts';
+export { createDownstreamSink } from './downstream-sink.ts';

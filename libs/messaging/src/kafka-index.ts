@@ -1,0 +1,22 @@
+export type {
+  KafkaBatch,
+  KafkaClient,
+  KafkaErrorKind,
+  KafkaMessage,
+  KafkaProducer,
+  NewTopicSettings,
+  TopicState,
+} from './kafka-client.ts';
+export { KafkaError } from './kafka-client.ts';
+export { createKafkaJsClient, type KafkaJsClientDeps } from './kafka-kafkajs.ts';
+export type { KafkaStored } from './kafka-lane.ts';
+export type { KafkaLogger } from './kafka-log.ts';
+export {
+  KAFKA_COMPRESSIONS,
+  KAFKA_SASL_MECHANISMS,
+  type KafkaCompression,
+  type KafkaConnectionOptions,
+  type KafkaSaslMechanism,
+  type KafkaTls,
+} from './kafka-options.ts';
+export { createKafkaSink, type KafkaSink, type KafkaSinkDeps, type KafkaSinkOptions } from './kafka-sink.ts';

@@ -1,0 +1,194 @@
+/** `KafkaClient` by kafkajs 2.2.4: the only file, with those that it imports, that knows this library. */
+import { promisify } from 'node:util';
+import { zstdCompress, zstdDecompress } from 'node:zlib';
+import kafkajs, { type Admin, type Kafka as KafkaJs, type Producer, type RetryOptions } from 'kafkajs';
+import { unlessAborted } from './kafka-abort.ts';
+import {
+  type KafkaBatch,
+  type KafkaClient,
+  KafkaError,
+  type KafkaProducer,
+  type NewTopicSettings,
+  type TopicState,
+} from './kafka-client.ts';
+import { type Connections, createConnections } from './kafka-connections.ts';
+import { kafkaError } from './kafka-errors.ts';
+import { createKafkaLog, type KafkaLogger } from './kafka-log.ts';
+import type { KafkaCompression, KafkaConnectionOptions } from './kafka-options.ts';
+import { silenceNegativeTimers } from './kafka-timers.ts';
+
+const CONNECTION_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 15_000;
+
+/**
+ * The caller tries again with a longer breath; these bridge a moment: a leader that moves, a coordinator that loads. All
+ * five are written out because kafkajs has other defaults when NODE_ENV is `test`.
+ */
+const RETRY: RetryOptions = { retries: 3, initialRetryTime: 100, maxRetryTime: 1_000, factor: 0.2, multiplier: 2 };
+/** The least that kafkajs allows an idempotent producer. */
+const SEND_RETRY: RetryOptions = { ...RETRY, retries: 1 };
+
+const COMPRESSION_TYPES: Readonly<Record<KafkaCompression, kafkajs.CompressionTypes>> = {
+  none: kafkajs.CompressionTypes.None,
+  gzip: kafkajs.CompressionTypes.GZIP,
+  zstd: kafkajs.CompressionTypes.ZSTD,
+};
+
+export interface KafkaJsClientDeps {
+  readonly logger: KafkaLogger;
+  /** A monotonic clock in milliseconds. */
+  readonly nowMs: () => number;
+}
+
+/** Builds the client; nothing connects yet. Throws `TypeError` when a broker is not `host:port`. */
+export function createKafkaJsClient(options: KafkaConnectionOptions, deps: KafkaJsClientDeps): KafkaClient {
+  silenceNegativeTimers();
+  if (options.compression === 'zstd') registerZstd();
+  const wrong = options.brokers.find((broker) => !/^[^\s:/]+:\d{1,5}$/.test(broker));
+  if (wrong !== undefined || options.brokers.length === 0)
+    throw new TypeError(`not a broker: ${wrong ?? 'none given'}`);
+  const logCreator = createKafkaLog(deps.logger, deps.nowMs);
+  const compression = COMPRESSION_TYPES[options.compression ?? 'none'];
+  const timeout = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
+
+  function open(): { readonly kafka: KafkaJs; readonly connections: Connections } {
+    const connections = createConnections();
+    const kafka = new kafkajs.Kafka({
+      brokers: [...options.brokers],
+      clientId: options.clientId ?? 'weir',
+      ...(options.tls === undefined ? {} : { ssl: definedOnly(options.tls) }),
+      ...(options.sasl === undefined ? {} : { sasl: options.sasl as kafkajs.SASLOptions }),
+      connectionTimeout: options.connectionTimeoutMs ?? CONNECTION_TIMEOUT_MS,
+      authenticationTimeout: options.connectionTimeoutMs ?? CONNECTION_TIMEOUT_MS,
+      requestTimeout: timeout,
+      enforceRequestTimeout: true,
+      retry: RETRY,
+      socketFactory: connections.socketFactory,
+      logLevel: kafkajs.logLevel.INFO,
+      logCreator,
+    });
+    return { kafka, connections };
+  }
+
+  async function findTopics(names: readonly string[], create: NewTopicSettings | undefined, signal: AbortSignal) {
+    const { kafka, connections } = open();
+    const admin = kafka.admin({ retry: SEND_RETRY });
+    try {
+      await unlessAborted(admin.connect(), signal, givenUp);
+      const found = new Map<string, TopicState>();
+      for (const name of names) found.set(name, await unlessAborted(findTopic(admin, name, create), signal, givenUp));
+      return found;
+    } catch (error) {
+      throw kafkaError(error);
+    } finally {
+      await closeConnections(admin.disconnect(), connections, AbortSignal.any([signal, AbortSignal.timeout(timeout)]));
+    }
+  }
+
+  return {
+    findTopics,
+    createProducer: () => createProducer({ ...open(), compression, timeout }),
+  };
+}
+
+/** Brokers refuse to name a topic's partitions for reasons of their own; only a clear `no such topic` makes it missing. */
+async function findTopic(admin: Admin, name: string, create: NewTopicSettings | undefined): Promise<TopicState> {
+  const before = await readTopic(admin, name);
+  if (create === undefined || !('missing' in before)) return before;
+  const { partitions: numPartitions, replicationFactor, config = {} } = create;
+  const configEntries = Object.entries(config).map(([key, value]) => ({ name: key, value }));
+  try {
+    await admin.createTopics({
+      topics: [{ topic: name, numPartitions, replicationFactor, configEntries }],
+      waitForLeaders: true,
+    });
+  } catch (error) {
+    const { kind, message } = kafkaError(error);
+    if (kind === 'timeout' || kind === 'unreachable') throw error;
+    return { missing: `it is not there and cannot be created: ${message}` };
+  }
+  return await readTopic(admin, name);
+}
+
+async function readTopic(admin: Admin, name: string): Promise<TopicState> {
+  try {
+    // Asks for this topic alone: one that is broken cannot hide the others.
+    const offsets = await admin.fetchTopicOffsets(name);
+    return { partitions: Math.max(...offsets.map(({ partition }) => partition)) + 1 };
+  } catch (error) {
+    const known = kafkaError(error);
+    if (known.kind !== 'no_topic') throw known;
+    return { missing: 'it is not there' };
+  }
+}
+
+interface ProducerParts {
+  readonly kafka: KafkaJs;
+  readonly connections: Connections;
+  readonly compression: kafkajs.CompressionTypes;
+  readonly timeout: number;
+}
+
+function createProducer({ kafka, connections, compression, timeout }: ProducerParts): KafkaProducer {
+  const producer: Producer = kafka.producer({
+    idempotent: true,
+    maxInFlightRequests: 1,
+    allowAutoTopicCreation: false,
+    retry: SEND_RETRY,
+    createPartitioner: () => givenPartition,
+  });
+
+  async function send({ topic, partition, messages }: KafkaBatch): Promise<number | undefined> {
+    const records = messages.map(({ key, value, eventId }) => ({ key, value, partition, headers: { eventId } }));
+    const answers = await producer
+      .sendBatch({ acks: -1, timeout, compression, topicMessages: [{ topic, messages: records }] })
+      .catch((error: unknown) => {
+        throw kafkaError(error);
+      });
+    // kafkajs leaves out, and says nothing, what belongs to a partition that it does not know.
+    const answer = answers.find((one) => one.topicName === topic && one.partition === partition);
+    if (answer === undefined) {
+      throw new KafkaError('no_topic', 'kafka_unknown_partition', `Kafka: ${topic} has no partition ${partition}`);
+    }
+    const offset = Number(answer.baseOffset);
+    return Number.isSafeInteger(offset) && offset >= 0 ? offset : undefined;
+  }
+
+  return {
+    connect: () =>
+      producer.connect().catch((error: unknown) => {
+        throw kafkaError(error);
+      }),
+    send,
+    reconnect: () => connections.cut('the broker did not answer in time'),
+    close: (signal) => closeConnections(producer.disconnect(), connections, signal),
+  };
+}
+
+function givenPartition({ message }: kafkajs.PartitionerArgs): number {
+  return message.partition as number;
+}
+
+async function closeConnections(work: Promise<void>, connections: Connections, signal: AbortSignal): Promise<void> {
+  // Whatever fails here fails on connections that are about to be cut.
+  await unlessAborted(work, signal, givenUp).catch(() => undefined);
+  connections.end();
+}
+
+function givenUp(cause: unknown): KafkaError {
+  return new KafkaError('timeout', 'kafka_given_up', 'Kafka: given up while waiting', cause);
+}
+
+function definedOnly<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+}
+
+/** kafkajs brings gzip alone; the runtime has zstd. The list of codecs is the library's own, one for the process. */
+function registerZstd(): void {
+  const compress = promisify(zstdCompress);
+  const decompress = promisify(zstdDecompress);
+  kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
+    compress: (encoder: { readonly buffer: Buffer }) => compress(encoder.buffer),
+    decompress: (buffer: Buffer) => decompress(buffer),
+  });
+}

@@ -1,0 +1,10 @@
+export { type Availability, available, lacks, type Needs, SERVICE_NAMES, type ServiceName } from './available.ts';
+export { type Certificates, createCertificates } from './certificates.ts';
+export { installServices } from './install.ts';
+export { type Kafka, type KafkaOptions, startKafka } from './kafka.ts';
+export { consume, countMessages, type KafkaMessage, type KcatOptions, readTopic } from './kcat.ts';
+export { freePort } from './ports.ts';
+export { type Redis, type RedisOptions, startRedis } from './redis.ts';
+export type { Server } from './server.ts';
+export { type ProxyFault, startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
+export { type UsedKafka, type UsedRedis, useKafka, useRedis } from './use.ts';
