@@ -27,6 +27,8 @@ export async function runChild(settingsFile: string, role: ChildRole): Promise<v
     const lifecycle = createLifecycle(await role.build(config, logger));
     await lifecycle.start();
     supervisor.ready();
+    // What only the start needed.
+    Bun.gc(true);
     await end.promise;
     const { failed } = await lifecycle.stop();
     if (failed.length > 0) logger.warn({ failed }, 'Not everything was stopped in time');

@@ -1,11 +1,10 @@
 /** Event types that an operator registers by configuration, and the JSON Schemas of their `data`. */
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
-import { Ajv2020 } from 'ajv/dist/2020.js';
-import addFormats from 'ajv-formats';
+import type { ErrorObject, ValidateFunction } from 'ajv';
 import { z } from 'zod';
 import { BUILT_IN_EVENT_TYPES } from './cart-event.ts';
 import type { Problem } from './codes.ts';
 import { fieldPath, shorten } from './field-path.ts';
+import type { SchemaCompiler } from './schema-compiler.ts';
 
 const EVENT_TYPES_MAX = 500;
 const TYPE_NAME = /^[a-z][a-z0-9_]{0,63}$/;
@@ -51,7 +50,7 @@ export function compileEventTypes(eventTypes: EventTypes): ReadonlyMap<string, D
   }
   const names = Object.keys(parsed.data);
   if (names.length > EVENT_TYPES_MAX) problems.push(`eventTypes: at most ${EVENT_TYPES_MAX} types can be registered.`);
-  const compile = createSchemaCompiler();
+  let compile: SchemaCompiler | undefined;
   const checks = new Map<string, DataCheck>();
   for (const name of names.slice(0, EVENT_TYPES_MAX)) {
     const at = fieldPath(['eventTypes', name]);
@@ -62,6 +61,7 @@ export function compileEventTypes(eventTypes: EventTypes): ReadonlyMap<string, D
     const schema = parsed.data[name]?.schema;
     if (schema === undefined) continue;
     try {
+      compile ??= loadCompiler();
       checks.set(name, dataCheck(name, compile(schema)));
     } catch (error) {
       problems.push(`${at}.schema: ${error instanceof Error ? error.message : String(error)}`);
@@ -71,31 +71,10 @@ export function compileEventTypes(eventTypes: EventTypes): ReadonlyMap<string, D
   return checks;
 }
 
-/** Strict about keywords and formats (a typo is reported), lenient about style (types need not be repeated). */
-const SCHEMA_OPTIONS = {
-  strictSchema: true,
-  strictNumbers: true,
-  strictTypes: false,
-  strictTuples: false,
-  strictRequired: false,
-  allErrors: false,
-  ownProperties: true,
-  logger: false,
-} as const;
-
-function createSchemaCompiler(): (schema: Record<string, unknown>) => ValidateFunction {
-  let draft07: Ajv | undefined;
-  let draft2020: Ajv2020 | undefined;
-  return (schema) => {
-    if (schema['$async'] !== undefined) throw new Error('$async schemas are not supported');
-    const draft = schema['$schema'];
-    if (typeof draft === 'string' && draft.includes('draft-07')) {
-      draft07 ??= addFormats(new Ajv(SCHEMA_OPTIONS));
-      return draft07.compile(schema);
-    }
-    draft2020 ??= addFormats(new Ajv2020(SCHEMA_OPTIONS));
-    return draft2020.compile(schema);
-  };
+/** Ajv takes 6 MB of memory: it is only loaded where an operator's schema needs it. */
+function loadCompiler(): SchemaCompiler {
+  const { createSchemaCompiler } = import.meta.require('./schema-compiler.ts') as typeof import('./schema-compiler.ts');
+  return createSchemaCompiler();
 }
 
 function dataCheck(eventType: string, validate: ValidateFunction): DataCheck {
