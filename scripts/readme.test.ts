@@ -132,7 +132,7 @@ describe('against a started service', () => {
 
   test('README marks the commands that can be run', () => {
     const talking = [...readme.matchAll(/```sh\n([\s\S]*?)```/g)].filter(([, text = '']) =>
-      /curl |weir -- (query|import) .|WebSocket/.test(text),
+      /curl |weir -- (query|import|dlq|sink) .|weir -- reconcile|bun -e/.test(text),
     );
     expect(commands.length).toBe(talking.length);
     expect(commands.length).toBeGreaterThan(5);
@@ -163,7 +163,9 @@ describe('against a started service', () => {
     const served = Object.entries(document.paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     );
-    const listed = [...section(readme, 'endpoints').matchAll(/`((?:GET|POST) \/[^`]*)`/g)].map(([, one = '']) => one);
+    const listed = [...section(readme, 'endpoints').matchAll(/`((?:GET|POST|DELETE) \/[^`]*)`/g)].map(
+      ([, one = '']) => one,
+    );
     expect(listed.toSorted()).toEqual(served.toSorted());
   });
 
@@ -172,6 +174,13 @@ describe('against a started service', () => {
     const exposed = [...(await reply.text()).matchAll(/^# TYPE (weir_\w+) /gm)].map(([, name = '']) => name);
     const listed = section(readText('docs/operations.md'), 'metrics').matchAll(/`(weir_\w+)/g);
     expect([...new Set([...listed].map(([, name = '']) => name))].toSorted()).toEqual(exposed.toSorted());
+  });
+
+  test('the metrics of Redis in docs/operations.md are those of the code', () => {
+    const inCode = readText('apps/ingestion/src/routes/metrics.ts').matchAll(/'(weir_redis_\w+)'/g);
+    const listed = section(readText('docs/operations.md'), 'metrics-redis').matchAll(/`(weir_\w+)/g);
+    const names = (found: Iterable<RegExpMatchArray>) => [...found].map(([, name = '']) => name).toSorted();
+    expect(names(listed)).toEqual(names(inCode));
   });
 
   test(
@@ -184,6 +193,20 @@ describe('against a started service', () => {
 });
 
 describe('against the code', () => {
+  const examples = [...new Bun.Glob('examples/**/weir.json').scanSync({ cwd: root })];
+
+  test('there are examples of configurations', () => expect(examples.length).toBeGreaterThan(1));
+
+  for (const example of examples) {
+    test(`${example} can be used`, () => {
+      const { stdout } = Bun.spawnSync(
+        [process.execPath, join(root, 'apps/ingestion/src/main.ts'), 'check-config', '--config', join(root, example)],
+        { env: {} },
+      );
+      expect(JSON.parse(stdout.toString())).toMatchObject({ ok: true, problems: [] });
+    });
+  }
+
   test('the settings are those of config.ts', () => {
     expect(rowsOf(section(readme, 'settings'))).toEqual(rowsOf(settingsTable()));
   });

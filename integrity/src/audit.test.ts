@@ -112,3 +112,37 @@ test('it says when an answer contradicts what was sent, or another answer', () =
     'z was answered and never sent',
   ]);
 });
+
+/** `a` stands in two journals: where it was said to stand, and where a copy of it got in. */
+function storedInTwoJournals(): Stored {
+  const stored = storedRows(KEPT);
+  const rows = new Map(stored.rows);
+  rows.set('a', [...(rows.get('a') ?? []), { position: 'k:1', digest: 7n }]);
+  return { ...stored, rows, journals: new Map([...stored.journals, ['k', { rows: 1, first: 1, last: 1 }]]) };
+}
+
+test('an event in two journals is excused only by what may explain it, and one that is twice in a journal by nothing', () => {
+  const ledger = ledgerOf();
+  ledger.answered(event('a'), { kind: 'accepted', position: 'k:1' });
+  expect(ledger.broken()).toEqual([]);
+  const twice = ['stored more than once: a (j:1,k:1)'];
+  expect(compare(ledger, storedInTwoJournals())).toEqual(twice);
+  expect(compare(ledger, storedInTwoJournals(), 'local')).toEqual(twice);
+  expect(compare(ledger, storedInTwoJournals(), 'lost window')).toEqual([]);
+  ledger.answered(event('a'), { kind: 'accepted', position: 'k:1', isLocal: true });
+  expect(compare(ledger, storedInTwoJournals(), 'local')).toEqual([]);
+  expect(compare(ledger, storedInTwoJournals())).toEqual(twice);
+  expect(compare(ledger, storedRows([...KEPT, { key: 'a', seq: 3 }]), 'lost window')).toEqual([
+    'stored more than once: a (j:1,j:3)',
+    'stored elsewhere than was said: a: j:1,j:3 instead of k:1',
+  ]);
+});
+
+test('the order of a connection is held against each journal by itself', () => {
+  const order = ledgerOf();
+  const log = order.newOrder('session');
+  for (const [at, position] of ['j:1', 'k:7', 'j:2', 'k:9'].entries()) log.accepted(at, position);
+  expect(compare(order, storedRows(KEPT))).toEqual([]);
+  log.accepted(4, 'k:8');
+  expect(compare(order, storedRows(KEPT))).toEqual(['out of order: session: 8 after 9']);
+});

@@ -2,7 +2,7 @@
  * The ClickHouse server answers, and answers badly: errors, resets, half answers, late ones, alone and two at once, under load.
  * INTEGRITY_SEED chooses what the writers send.
  */
-import { afterEach, expect, test } from 'bun:test';
+import { afterEach, test } from 'bun:test';
 import type { FrontFault } from '@libs/database/testing';
 import { cleanUpOutage, expectKept, LOOKUP, startUnderLoad } from './store-outage.ts';
 
@@ -41,15 +41,13 @@ test(
   'inserts are stored and their answers lost, on the way to the block and back, and so are the answers of who asks the table',
   async () => {
     const outage = await startUnderLoad({ seed: SEED });
-    const faults: readonly FrontFault[] = ['drop_after', 'trailer_after', 'truncate', 'late_300'];
-    for (const fault of faults) {
+    for (const fault of ['drop_after', 'trailer_after', 'truncate'] as const) {
       await outage.store.fault({ fault, times: 3 });
       await outage.store.fault({ fault: 'drop_after', match: LOOKUP });
       await outage.store.fault({ fault: 'truncate', match: LOOKUP });
       await outage.store.fault({ fault: 'code_999', match: LOOKUP });
       await outage.acknowledged();
-      if (fault !== 'late_300') await outage.served();
-      await outage.store.clearFaults();
+      await outage.served();
     }
     await expectKept(outage);
   },

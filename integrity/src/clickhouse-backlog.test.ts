@@ -6,10 +6,8 @@
  * released them (replicas and backups are the server's affair). What it had not confirmed is stored there, once.
  */
 import { afterEach, expect, test } from 'bun:test';
-import { compare, type Stored } from './audit.ts';
 import { createEventMaker, type EventMaker } from './events.ts';
 import { createHttpClient, type HttpClient } from './http-client.ts';
-import type { Ledger } from './ledger.ts';
 import { createSeeded } from './seeded.ts';
 import { cleanUpOutage, expectKept, SEGMENT_BYTES, type StoreOutage, startStoreOutage } from './store-outage.ts';
 import { until } from './until.ts';
@@ -18,6 +16,7 @@ const SEED = Number(process.env['INTEGRITY_SEED'] ?? Date.now() % 1_000_000);
 const TIMEOUT_MS = 180_000;
 const MEASURED = 500;
 const BATCH_EVENTS = 500;
+const CAUGHT_UP_EVENTS = 2_000;
 
 afterEach(cleanUpOutage);
 
@@ -65,14 +64,14 @@ test(
       expect(answers.filter((answer) => answer?.kind !== 'accepted')).toEqual([]);
       return outage.journalBytes() > 24 * SEGMENT_BYTES;
     }, 'there is a backlog');
-    await outage.quiet();
-    const events = await outage.pending();
+    const behind = await outage.pending();
     await outage.store.restart();
-    await until(async () => (await outage.pending()) < events, 'the first block is stored');
+    await until(async () => (await outage.pending()) < behind, 'the first block is stored');
     const startMs = performance.now();
-    expect(await outage.drained()).toBe(true);
-    const rate = Math.round((events / (performance.now() - startMs)) * 1_000);
-    print(`one event, store up: ${before}; store away: ${during}; ${events} events drained at ${rate}/s`);
+    // The writers go on, so it never is quite at the end.
+    await until(async () => (await outage.pending()) < CAUGHT_UP_EVENTS, 'it has caught up');
+    const seconds = ((performance.now() - startMs) / 1_000).toFixed(1);
+    print(`one event, store up: ${before}; store away: ${during}; ${behind} events behind, caught up in ${seconds} s`);
     await expectKept(outage);
   },
   TIMEOUT_MS,
@@ -97,25 +96,10 @@ test(
     await until(async () => (await client.single(events.good()))?.kind === 'accepted', 'it goes on');
     const broken = await outage.finish();
     // Here, and nowhere else, refusals are what should be.
-    expect(broken.filter((one) => !/journal_full/.test(one))).toEqual([]);
+    expect(broken.filter((one) => !/journal_full|has reached its limit/.test(one))).toEqual([]);
   },
   TIMEOUT_MS,
 );
-
-/** Rows up to and including `lostSeq` are gone with the disk; what was promised behind them is there. */
-function compareBehind(ledger: Ledger, stored: Stored, lostSeq: number): string[] {
-  const [[journal, { first, last, rows }] = ['', { first: 0, last: 0, rows: 0 }]] = stored.journals;
-  const seqOf = (position: string): number => Number(position.slice(journal.length + 1));
-  const wasLost = (position: string | undefined): boolean => position !== undefined && seqOf(position) <= lostSeq;
-  const behind: Stored = { ...stored, journals: new Map([[journal, { first: 1, last: rows, rows }]]) };
-  const broken = compare(ledger, behind).filter((one) => !one.startsWith('promised and not stored'));
-  if (first !== lostSeq + 1 || last - lostSeq !== rows)
-    broken.push(`rows ${first} to ${last}, ${rows} of them, instead of all from ${lostSeq + 1}`);
-  for (const [key, { promised, positions }] of ledger.entries())
-    if (promised && positions.length > 0 && !positions.some(wasLost) && !stored.rows.has(key))
-      broken.push(`${key} at ${positions} is not stored`);
-  return broken;
-}
 
 test(
   'back without its disk: what it had not confirmed is stored once, also the block that it had stored and not confirmed',
@@ -126,7 +110,7 @@ test(
     // No `stored` is promised while the disk is exchanged: the writers ask the table at once when they are told so.
     await outage.quiet();
     expect(await outage.drained()).toBe(true);
-    const confirmed = (await outage.stored()).count;
+    const lost = await outage.stored();
     await outage.store.fault('kill_after');
     outage.load();
     await until(() => outage.store.pid() === undefined, 'the server died right behind an insert');
@@ -134,7 +118,7 @@ test(
     await outage.store.restartEmpty();
     await outage.back();
     await outage.acknowledged(500);
-    const broken = await outage.finish({ compare: (stored) => compareBehind(outage.ledger, stored, confirmed) });
+    const broken = await outage.finish({ lost });
     expect({ seed: SEED, broken }).toEqual({ seed: SEED, broken: [] });
   },
   TIMEOUT_MS,
@@ -148,7 +132,7 @@ test(
     await outage.acknowledged(1_000);
     await outage.quiet();
     expect(await outage.drained()).toBe(true);
-    const confirmed = (await outage.stored()).count;
+    const lost = await outage.stored();
     await outage.store.fault({ fault: 'code_241', times: null });
     outage.load();
     await outage.away(/241/);
@@ -156,7 +140,7 @@ test(
     await outage.acknowledged(500);
     await outage.store.restartEmpty();
     await outage.acknowledged(500);
-    const broken = await outage.finish({ compare: (stored) => compareBehind(outage.ledger, stored, confirmed) });
+    const broken = await outage.finish({ lost });
     expect({ seed: SEED, broken }).toEqual({ seed: SEED, broken: [] });
   },
   TIMEOUT_MS,

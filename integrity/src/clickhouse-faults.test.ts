@@ -1,11 +1,11 @@
 /**
- * The ClickHouse server dies at chosen points of an insert, or does not answer within the time limit, under load. And the proof
+ * The ClickHouse server dies at chosen points of an insert, is slow, or does not answer within the time limit, under load. And the proof
  * that the checks can fail: the same with one rule of the store's sink switched off. INTEGRITY_SEED chooses what is sent.
  */
 import { afterEach, expect, test } from 'bun:test';
 import type { FrontFault, FrontRule } from '@libs/database/testing';
 import type { Rewrite } from './fault-source.preload.ts';
-import { cleanUpOutage, expectKept, LOOKUP, startUnderLoad } from './store-outage.ts';
+import { cleanUpOutage, expectKept, HASTY, LOOKUP, startUnderLoad } from './store-outage.ts';
 import { until } from './until.ts';
 
 const SEED = Number(process.env['INTEGRITY_SEED'] ?? Date.now() % 1_000_000);
@@ -14,10 +14,6 @@ const TIMEOUT_MS = 180_000;
 const SINK = 'libs/database/src/store-sink.ts';
 const RESOLVE = 'libs/database/src/store-resolve.ts';
 const STORE = 'libs/database/src/store.ts';
-const HOSTS = 'libs/database/src/store-hosts.ts';
-
-/** A minute is too long for a test. */
-const HASTY: Rewrite = { file: HOSTS, find: 'REQUEST_TIMEOUT_MS = 60_000', replace: 'REQUEST_TIMEOUT_MS = 1_000' };
 
 afterEach(cleanUpOutage);
 
@@ -62,6 +58,21 @@ test(
   TIMEOUT_MS,
 );
 
+test(
+  'every insert is slow: the journal grows, and nothing else',
+  async () => {
+    const outage = await startUnderLoad({ seed: SEED });
+    await outage.store.fault({ fault: 'late_700', times: null });
+    const before = await outage.pending();
+    await until(async () => (await outage.pending()) > before + 2_000, 'the journal grows');
+    await outage.acknowledged();
+    await outage.store.clearFaults();
+    await outage.back();
+    await expectKept(outage);
+  },
+  TIMEOUT_MS,
+);
+
 interface Break {
   readonly rewrites: readonly Rewrite[];
   readonly fault: FrontFault;
@@ -75,7 +86,7 @@ const BREAKS: Readonly<Record<string, Break>> = {
       {
         file: SINK,
         find: 'chunks: block.chunks, token: block.token, seqs, signal',
-        replace: 'chunks: block.chunks, token: `${block.token}/${Math.random()}`, seqs, signal',
+        replace: 'chunks: block.chunks, token: block.token + Math.random(), seqs, signal',
       },
     ],
     fault: 'drop_after',

@@ -3,7 +3,11 @@
  * and afterwards every promised event is stored once. INTEGRITY_SEED chooses what the writers send.
  */
 import { afterEach, expect, test } from 'bun:test';
+import { createEventMaker } from './events.ts';
+import { createHttpClient } from './http-client.ts';
+import { createSeeded } from './seeded.ts';
 import { cleanUpOutage, expectKept, startUnderLoad } from './store-outage.ts';
+import { until } from './until.ts';
 
 const SEED = Number(process.env['INTEGRITY_SEED'] ?? Date.now() % 1_000_000);
 const TIMEOUT_MS = 180_000;
@@ -14,12 +18,22 @@ test(
   'stopped in order, and started again: connections are refused meanwhile',
   async () => {
     const outage = await startUnderLoad({ seed: SEED });
+    const client = createHttpClient(outage.service.url, outage.ledger);
+    const events = createEventMaker(createSeeded(SEED), 'beside', 'beside');
     for (let round = 0; round < 2; round++) {
       await outage.store.stop();
       await outage.away(/did not answer/);
       await outage.acknowledged(1_000);
+      // Who asks for more than the journal is told what was reached; who queries is told that it cannot be had.
+      expect(await client.single(events.good(), 'stored')).toMatchObject({ kind: 'accepted', level: 'journal' });
+      const query = await fetch(`${outage.service.url}/query?query=SELECT+1`);
+      expect([query.status, await query.text()]).toEqual([503, expect.stringContaining('cannot be reached')]);
       await outage.store.restart();
       await outage.back();
+      await until(async () => {
+        const answer = await client.single(events.good(), 'stored');
+        return answer?.kind === 'accepted' && answer.level === 'stored';
+      }, 'an event is stored at once again');
     }
     await expectKept(outage);
   },
@@ -83,7 +97,7 @@ test(
       await outage.kill(victim);
       await outage.acknowledged(300);
       await outage.store.thaw();
-      await outage.acknowledged(300);
+      await outage.back();
     }
     await expectKept(outage);
     expect(outage.service.output(Number.MAX_SAFE_INTEGER)).toContain('a block was on its way');

@@ -25,9 +25,11 @@ export interface StoredFields {
 
 export interface EventMaker {
   good(): SentEvent;
-  /** A good one of about 20 KB: far more than any other. */
-  large(): SentEvent;
+  /** A good one of so many bytes and a few more; default 20 KB: far more than any other. */
+  large(bytes?: number): SentEvent;
   bad(): SentEvent;
+  /** A good one with this id. */
+  named(eventId: string): SentEvent;
 }
 
 const TYPES = ['cart_created', 'cart_updated', 'cart_abandoned', 'item_added', 'item_removed', 'purchase_completed'];
@@ -112,7 +114,12 @@ export function createEventMaker(random: Seeded, name: string, session: string):
     return { key: keyOf(sent.storeId, eventId), eventId, text, digest: undefined };
   }
 
-  return { good: () => good(), large: () => good({ data: JSON.stringify({ note: 'x'.repeat(20_000) }) }), bad };
+  return {
+    good: () => good(),
+    named: (eventId) => good({ eventId }),
+    large: (bytes = 20_000) => good({ data: JSON.stringify({ note: 'x'.repeat(bytes) }) }),
+    bad,
+  };
 }
 
 function textOf(fields: object): string {

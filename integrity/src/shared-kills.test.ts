@@ -8,7 +8,7 @@ import type { Rewrite } from './fault-source.preload.ts';
 import { cleanUpInstances } from './instances.ts';
 import { runShared, type SharedRunReport } from './shared-run.ts';
 
-const KILLS = Number(process.env['INTEGRITY_KILLS'] ?? 5);
+const KILLS = Number(process.env['INTEGRITY_KILLS'] ?? 4);
 const SEED = Number(process.env['INTEGRITY_SEED'] ?? Date.now() % 1_000_000);
 const TIMEOUT_MS = 120_000 + KILLS * 15_000;
 

@@ -6,6 +6,8 @@ import { COPIES_SHARE, FINISH_TIMEOUT_MS, GIVE_UP_SHARE, type Writer, type Write
 const RECONNECT_MS = 100;
 const RETRY_PAUSE_MS = 100;
 const FRAME_EVENTS_MAX = 20;
+/** How often a refusal makes it connect anew. */
+const MOVE_SHARE = 0.2;
 /** Well under the credit, so that the service has no reason to cut us off. */
 const UNANSWERED_MAX = 500;
 /** A connection that answers nothing for so long has lost something. */
@@ -31,6 +33,7 @@ export interface SocketWriter extends Writer {
 
 export function startSocketWriter(options: WriterOptions): SocketWriter {
   const { ledger, random, name, urls, copies, copiesShare = COPIES_SHARE } = options;
+  const mayMove = urls.length > 1 || options.fresh === true;
   const again: SentEvent[] = [];
   const closeCodes: number[] = [];
   const firstAt = random.integer(0, urls.length - 1);
@@ -50,6 +53,8 @@ export function startSocketWriter(options: WriterOptions): SocketWriter {
         checkSilence(open);
         if (open.unanswered.size < UNANSWERED_MAX) sendFrame(open);
         await Bun.sleep(wasRefused ? RETRY_PAUSE_MS : random.integer(0, options.pauseMsMax));
+        // What one process does not take goes to another one, where there is one.
+        if (wasRefused && mayMove && random.next() < MOVE_SHARE) open.socket.close();
         wasRefused = false;
       }
     }

@@ -27,6 +27,8 @@ export function startWriters(
   options: Pick<WriterOptions, 'givesUp' | 'copiesShare' | 'fresh'> & { readonly prefix?: string } = {},
 ): Writers {
   const urls = typeof url === 'string' ? [url] : url;
+  /** Writers that follow others in the same run need other names: their events' ids begin with them. */
+  const prefix = options.prefix ?? '';
   const copies = createCopies(createSeeded(random.integer(0, 2 ** 31)), urls.length);
   let acks = 0;
   const common = (name: string): WriterOptions => ({
@@ -41,8 +43,8 @@ export function startWriters(
       acks += 1;
     },
   });
-  const posting = Array.from({ length: HTTP_WRITERS }, (_, n) => startHttpWriter(common(`http${n + 1}`)));
-  const streaming = Array.from({ length: SOCKET_WRITERS }, (_, n) => startSocketWriter(common(`ws${n + 1}`)));
+  const posting = Array.from({ length: HTTP_WRITERS }, (_, n) => startHttpWriter(common(`${prefix}http${n + 1}`)));
+  const streaming = Array.from({ length: SOCKET_WRITERS }, (_, n) => startSocketWriter(common(`${prefix}ws${n + 1}`)));
   return {
     acks: () => acks,
     closeCodes: () => streaming.flatMap((writer) => writer.closeCodes()),

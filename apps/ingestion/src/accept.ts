@@ -5,12 +5,24 @@
 import type { ClaimVerdict } from '@libs/database/redis';
 import type { IdHash, Journal } from '@libs/journal';
 import type { Checked, EventModel, EventOrigin } from '@libs/models';
-import type { Accept, AcceptOptions, Origin, Outcome, Rejected, Retry } from '@libs/pipeline';
+import {
+  type Accept,
+  type AcceptOptions,
+  type AckLevel,
+  type CopyElsewhere,
+  journalTag,
+  type Origin,
+  type Outcome,
+  type Rejected,
+  type Retry,
+} from '@libs/pipeline';
 import type { Claims } from './claims.ts';
 
 export interface StoredWatch {
-  /** Resolves to true once the store has everything up to and including `seq`, to false at the time limit or abort. */
-  reached(seq: number, signal: AbortSignal | undefined): Promise<boolean>;
+  /** Resolves once everything up to and including `seq` has reached the level, or at the time limit or abort. */
+  reached(seq: number, level: AckLevel, signal: AbortSignal | undefined): Promise<void>;
+  /** The level that a durable event has reached by now, but not above `highest`. */
+  levelOf(seq: number, highest: AckLevel): AckLevel;
 }
 
 export interface AcceptDeps {
@@ -84,8 +96,10 @@ export function createAccept(deps: AcceptDeps): Accept {
     if (!allDurable) failBeyond(journal.durableSeq(), outcomes);
     // Before the wait for the store, which may be longer than the life of a claim.
     if (claimed.length > 0) confirm(batch, claimed);
-    if (allDurable && options.ack === 'stored' && (await deps.stored.reached(lastSeq, options.signal)))
-      raiseToStored(outcomes);
+    if (allDurable && options.ack !== 'journal') {
+      await deps.stored.reached(lastSeq, options.ack, options.signal);
+      raise(outcomes, options.ack);
+    }
     return outcomes;
   }
 
@@ -124,7 +138,9 @@ export function createAccept(deps: AcceptDeps): Accept {
     if (verdict.kind === 'claimed' || verdict.kind === 'skipped') return true;
     batch.good[at] = undefined;
     batch.outcomes[at] =
-      verdict.kind === 'duplicate' ? DURABLE_DUPLICATE : { ...CLAIMED_ELSEWHERE, afterMs: verdict.afterMs };
+      verdict.kind === 'duplicate'
+        ? duplicateElsewhere(verdict.copy)
+        : { ...CLAIMED_ELSEWHERE, afterMs: verdict.afterMs };
     return false;
   }
 
@@ -159,7 +175,7 @@ export function createAccept(deps: AcceptDeps): Accept {
           continue;
         }
         if (journal.wasSeen(hash)) {
-          outcomes[at] = DURABLE_DUPLICATE;
+          outcomes[at] = duplicateOfLeftover();
           continue;
         }
         const length = one.row.length + TAIL_LENGTH;
@@ -197,6 +213,21 @@ export function createAccept(deps: AcceptDeps): Accept {
     return first;
   }
 
+  /** The event stands in a journal that nobody writes any more: all of that is durable. */
+  function duplicateOfLeftover(): Outcome {
+    const found = journal.seenIn(hash);
+    return duplicateElsewhere(found && { journalTag: journalTag(found.journal), throughSeq: found.lastSeq });
+  }
+
+  /** `highest`: the level that the caller waited for. */
+  function raise(outcomes: Outcome[], highest: AckLevel): void {
+    for (const [at, outcome] of outcomes.entries()) {
+      const seq = seqOf(outcome);
+      const level = seq === undefined ? 'journal' : deps.stored.levelOf(seq, highest);
+      if (level !== 'journal') outcomes[at] = { ...outcome, level } as Outcome;
+    }
+  }
+
   function flush(piece: Piece): void {
     if (piece.count > 0) journal.append(piece.text, piece.count);
     piece.text = '';
@@ -224,7 +255,7 @@ export function createAccept(deps: AcceptDeps): Accept {
       journal.hash(one.key, hash);
       const first = journal.find(hash);
       if (first !== 0) lastSeq = Math.max(lastSeq, duplicate(outcomes, at, first));
-      else if (journal.wasSeen(hash)) outcomes[at] = DURABLE_DUPLICATE;
+      else if (journal.wasSeen(hash)) outcomes[at] = duplicateOfLeftover();
       else {
         const seq = journal.claim(hash);
         text += `${one.row + tail + seq}}\n`;
@@ -252,6 +283,13 @@ function refuseAll({ outcomes }: Batch, outcome: Outcome): number {
 }
 
 const DURABLE_DUPLICATE: Outcome = { kind: 'duplicate', level: 'journal' };
+
+/** No journal has this tag: nobody ever says that what stands there has been stored. */
+const NOBODY_KNOWS_WHERE: CopyElsewhere = { journalTag: '', throughSeq: Number.MAX_SAFE_INTEGER };
+
+function duplicateElsewhere(elsewhere: CopyElsewhere = NOBODY_KNOWS_WHERE): Outcome {
+  return { kind: 'duplicate', level: 'journal', elsewhere };
+}
 
 const FAILED: Retry = {
   kind: 'retry',
@@ -297,11 +335,6 @@ function failBeyond(durableSeq: number, outcomes: Outcome[]): void {
     const seq = seqOf(outcome);
     if (seq !== undefined && seq > durableSeq) outcomes[at] = FAILED;
   }
-}
-
-function raiseToStored(outcomes: Outcome[]): void {
-  for (const [at, outcome] of outcomes.entries())
-    if (seqOf(outcome) !== undefined) outcomes[at] = { ...outcome, level: 'stored' } as Outcome;
 }
 
 function rejected({ code, field, message }: Extract<Checked, { ok: false }>): Rejected {

@@ -30,14 +30,22 @@ function hideSecrets(config: Config): Config {
     CLICKHOUSE_PASSWORD: CLICKHOUSE_PASSWORD === '' ? '' : HIDDEN,
     KAFKA_SASL_PASSWORD: KAFKA_SASL_PASSWORD === '' ? '' : HIDDEN,
     ...(JWT_SECRET === undefined ? {} : { JWT_SECRET: HIDDEN }),
-    ...(CLICKHOUSE_URL === undefined ? {} : { CLICKHOUSE_URL: withoutPassword(CLICKHOUSE_URL) }),
+    ...(CLICKHOUSE_URL === undefined ? {} : { CLICKHOUSE_URL: withoutPasswords(CLICKHOUSE_URL) }),
     ...(REDIS_URL === undefined ? {} : { REDIS_URL: withoutPassword(REDIS_URL) }),
     ...(kafkaTls?.key === undefined ? {} : { kafkaTls: { ...kafkaTls, key: HIDDEN } }),
     downstreams: Object.fromEntries(downstreams),
   };
 }
 
-/** Of one URL, or of several that are separated by commas. */
-function withoutPassword(text: string): string {
-  return text.replaceAll(/(:\/\/[^\s:/@,]*:)[^\s/@,]*@/g, `$1${HIDDEN}@`);
+/** What stands between the first colon behind the scheme and the last @ before the path; the URL is known to be one. */
+function withoutPassword(url: string): string {
+  return url.replace(/^([^:]*:\/\/[^:/?#]*:)[^/?#]*@/, `$1${HIDDEN}@`);
+}
+
+/** Of URLs separated by commas. */
+function withoutPasswords(urls: string): string {
+  return urls
+    .split(',')
+    .map((url) => withoutPassword(url.trim()))
+    .join(',');
 }

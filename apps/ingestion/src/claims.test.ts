@@ -14,6 +14,8 @@ afterEach(async () => {
   for (const journal of open.splice(0)) await journal.close().catch(() => false);
 });
 
+const COPY = { journalTag: '7', throughSeq: 3 };
+
 /** The window that several processes share, answering when the test lets it. */
 function createWindow() {
   const claimed = new Map<string, string>();
@@ -23,7 +25,7 @@ function createWindow() {
   let isAway = false;
 
   function verdictOf(owner: string, key: string): ClaimVerdict {
-    if (confirmed.has(key)) return { kind: 'duplicate' };
+    if (confirmed.has(key)) return { kind: 'duplicate', copy: COPY };
     const holder = claimed.get(key);
     if (holder !== undefined && holder !== owner) return { kind: 'busy', afterMs: 500 };
     claimed.set(key, owner);
@@ -85,7 +87,7 @@ function start(window: AskedWindow, keysMax = 1_000, monotonicMs: () => number =
     onFailed: () => undefined,
   });
   open.push(journal);
-  const stored = { reached: () => Promise.resolve(true) };
+  const stored = { reached: () => Promise.resolve(), levelOf: () => 'journal' as const };
   const claims = createClaims(window, { keysMax, staleMs: 10_000 }, monotonicMs);
   return {
     journal,
@@ -118,7 +120,7 @@ test('a second instance is told duplicate once the first copy is durable, and re
     { kind: 'retry', code: 'claimed_elsewhere', message: expect.any(String), afterMs: 500 },
   ]);
   expect(kinds(await one.accept([event('a')], JOURNAL))).toEqual(['accepted']);
-  expect(await two.accept([event('a')], JOURNAL)).toEqual([{ kind: 'duplicate', level: 'journal' }]);
+  expect(await two.accept([event('a')], JOURNAL)).toEqual([{ kind: 'duplicate', level: 'journal', elsewhere: COPY }]);
 });
 
 test('nothing is confirmed before it is durable', async () => {
@@ -164,6 +166,19 @@ test('what one turn of the event loop brings is one question; while it is under 
   expect(outcomes.map((outcome) => outcome.kind === 'accepted' && outcome.seq)).toEqual(
     Array.from({ length: 12 }, (_, at) => at + 1),
   );
+});
+
+test('a batch is asked for as a whole, so that a copy of one of its events does not overtake the others', async () => {
+  const window = createWindow();
+  window.hold();
+  const one = start(window.forOwner('one'), 3);
+  const answers = ['ab', 'cde', 'd', 'fghi', 'j'].map((batch) => one.accept([...batch].map(event), JOURNAL));
+  while (window.calls.length === 0) await Bun.sleep(1);
+  window.letGo();
+  expect(
+    (await Promise.all(answers)).map((outcomes) => outcomes.map((one) => (one.kind === 'accepted' ? one.seq : 0))),
+  ).toEqual([[1, 2], [3, 4, 5], [0], [6, 7, 8, 9], [10]]);
+  expect(window.calls.map(({ keys }) => keys.length)).toEqual([2, 3, 4, 1]);
 });
 
 test('a window that is away costs the flag and nothing else, and the ids are confirmed all the same', async () => {
@@ -213,7 +228,7 @@ test('an answer that comes too late is asked for again before anything is append
   window.confirmed.add(keyOf('a'));
   while (window.calls.length === 1) await Bun.sleep(1);
   window.letGo();
-  expect(await waiting).toEqual([{ kind: 'duplicate', level: 'journal' }]);
+  expect(await waiting).toEqual([{ kind: 'duplicate', level: 'journal', elsewhere: COPY }]);
   expect(service.journal.durableSeq()).toBe(0);
 });
 

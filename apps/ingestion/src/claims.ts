@@ -37,26 +37,29 @@ export function createClaims(window: AskedWindow, limits: ClaimLimits, monotonic
   let isFlying = false;
 
   function claim(keys: readonly string[]): Promise<readonly ClaimVerdict[]> {
-    const slots = keys.map(slotOf);
+    const flight = keys.some((key) => !asked.has(key)) ? openFlight(keys.length) : undefined;
+    const slots = keys.map((key) => slotOf(key, flight));
     const last = slots.reduce((a, b) => (b.flight.number > a.flight.number ? b : a), slots[0] as Slot);
     return last.flight.landed.promise.then(() =>
       slots.map(({ flight, index }) => flight.verdicts[index] as ClaimVerdict),
     );
   }
 
-  function slotOf(key: string): Slot {
+  /** `flight`: the one for what nobody has asked for yet. */
+  function slotOf(key: string, flight: Flight | undefined): Slot {
     const known = asked.get(key);
     if (known !== undefined) return known;
-    const flight = openFlight();
+    if (flight === undefined) throw new Error('a new id has no flight');
     const slot = { flight, index: flight.keys.length };
     flight.keys.push(key);
     asked.set(key, slot);
     return slot;
   }
 
-  function openFlight(): Flight {
+  /** A batch stays together, so that none which comes later can overtake a part of it. */
+  function openFlight(keysCount: number): Flight {
     const last = waiting.at(-1);
-    if (last !== undefined && last.keys.length < limits.keysMax) return last;
+    if (last !== undefined && last.keys.length + keysCount <= limits.keysMax) return last;
     flights += 1;
     const flight: Flight = { number: flights, keys: [], verdicts: [], landed: Promise.withResolvers<void>() };
     waiting.push(flight);

@@ -68,6 +68,16 @@ test('every problem is reported at once, by name, and no secret is shown', () =>
   expect(problems({ CLICKHOUSE_URL: 'ftp://user:hush@clickhouse' }).join()).not.toContain('hush');
 });
 
+test('a Redis URL that no connection could be made from is refused at the start', () => {
+  for (const url of ['redis://cache/shop', 'redis://cache?db=1', 'redis://u:hush%zz@cache', 'redis:///3']) {
+    const found = problems({ REDIS_URL: url });
+    expect(found).toHaveLength(1);
+    expect(found[0]).toStartWith('REDIS_URL');
+    expect(found[0]).not.toContain('hush');
+  }
+  expect(load({ REDIS_URL: 'rediss://:hush@cache:7000/3' }).REDIS_URL).toBe('rediss://:hush@cache:7000/3');
+});
+
 test('a certificate is read once, at the start', () => {
   const ca = file('ca.pem', 'PEM');
   expect(load({ KAFKA_BROKERS: 'a:1', KAFKA_TLS: 'on', KAFKA_TLS_CA: ca }).kafkaTls).toEqual({ ca: 'PEM' });

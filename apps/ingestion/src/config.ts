@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { secretProblem } from '@libs/auth';
+import { redisUrlProblem } from '@libs/database/redis-url';
 import { type Routing, readConfigFile } from './config-file.ts';
 import { ENVIRONMENT, type Environment } from './environment.ts';
 
@@ -112,6 +113,8 @@ function contradictions(values: Environment): string[] {
   const problems: string[] = [];
   if (values.WEIR_WORKERS > 1 && values.REDIS_URL === undefined)
     problems.push('WEIR_WORKERS: more than one accept process needs a dedupe window that they share: set REDIS_URL.');
+  const redis = values.REDIS_URL === undefined ? undefined : redisUrlProblem(values.REDIS_URL);
+  if (redis !== undefined) problems.push(`REDIS_URL: ${redis}.`);
   for (const broker of listOf(values.KAFKA_BROKERS ?? ''))
     if (!BROKER.test(broker)) problems.push(`KAFKA_BROKERS: ${broker} is not host:port.`);
   if (values.KAFKA_SASL_MECHANISM !== undefined && values.KAFKA_SASL_USERNAME === '')

@@ -1,9 +1,8 @@
-/** Accept's end of the link to deliver: tells what is durable, hears what is stored and what may be released. */
-import { type DeliverState, STORE_SINK, type ToAccept, type ToDeliver } from '@libs/delivery';
+/** Accept's end of the link to deliver: tells what is durable, hears how far each sink is and what may be released. */
+import type { DeliverState, ToAccept, ToDeliver } from '@libs/delivery';
 import type { Journal } from '@libs/journal';
 import { Retryable } from '@libs/pipeline';
 import { connectLink } from '@libs/runtime';
-import type { StoredProgress } from './stored-watch.ts';
 
 export interface DeliverLink {
   /** Everything up to and including `seq` is durable: passed on within `NUDGE_MS`. */
@@ -21,7 +20,8 @@ export interface DeliverLinkOptions {
   readonly linkPath: string;
   readonly queryPath: string;
   readonly journal: Journal;
-  readonly stored: StoredProgress;
+  /** The sink is done with everything of this journal, ours or another one of the data folder, up to and including `seq`. */
+  readonly onProgress: (journal: string, sink: string, seq: number) => void;
 }
 
 /** Many commits share one nudge; deliver polls every 50 ms anyway. */
@@ -30,7 +30,7 @@ const REPEAT_MS = 1_000;
 const STATE_AGE_MAX_MS = 5_000;
 
 export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
-  const { journal, stored } = options;
+  const { journal } = options;
   const goingAway = new AbortController();
   let nudge: ReturnType<typeof setTimeout> | undefined;
   let last: { state: DeliverState; atMs: number } | undefined;
@@ -56,7 +56,7 @@ export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
   function onMessage(message: ToAccept): void {
     if (message.t === 'state') last = { state: message, atMs: performance.now() };
     else if (message.t === 'release') journal.release(message.journal, message.seq);
-    else if (message.sink === STORE_SINK && message.journal === journal.id) stored.advance(message.seq);
+    else options.onProgress(message.journal, message.sink, message.seq);
   }
 
   async function ask(path: string, init: RequestInit): Promise<Response> {

@@ -21,14 +21,28 @@ export interface StoredCount {
 }
 
 export interface StoredCounts {
-  readonly byEventType: ReadonlyMap<string, StoredCount>;
+  /** Absent: what its cursor has passed. */
+  readonly byEventType?: ReadonlyMap<string, StoredCount>;
   /** Where they were counted, as a sentence. */
   readonly source: string;
+  /** Why they may not be all, one sentence each. */
+  readonly caveats?: readonly string[];
+}
+
+/** What a sink should hold. */
+export interface CountInterval {
+  readonly ranges: Reconciliation['sinkRanges'][string];
+  /** When the first of them were accepted, in milliseconds since 1970. */
+  readonly fromMs: number;
+  /** By event type: how many of them it has taken, by its cursor. */
+  readonly done: ReadonlyMap<string, number>;
+  /** Read back what is otherwise believed. */
+  readonly deep: boolean;
 }
 
 export type CountStored = (
   sink: string,
-  interval: { readonly ranges: Reconciliation['ranges']; readonly deep: boolean },
+  interval: CountInterval,
   signal: AbortSignal,
 ) => Promise<StoredCounts | undefined>;
 
@@ -85,7 +99,9 @@ export function createOperatorBackend({ delivery, audit, countStored }: Operator
     const names = new Set(figures.rows.flatMap(({ perSink }) => Object.keys(perSink)));
     const counted = new Map<string, StoredCounts>();
     for (const name of names) {
-      const counts = await countStored?.(name, { ranges: figures.ranges, deep: interval.deep }, signal);
+      const done = new Map(figures.rows.map(({ eventType, perSink }) => [eventType, perSink[name]?.done ?? 0]));
+      const ranges = figures.sinkRanges[name] ?? [];
+      const counts = await countStored?.(name, { ranges, fromMs, done, deep: interval.deep }, signal);
       if (counts !== undefined) counted.set(name, counts);
     }
     const rows = figures.rows.map(({ eventType, acknowledged, perSink }) => ({
@@ -93,14 +109,15 @@ export function createOperatorBackend({ delivery, audit, countStored }: Operator
       acknowledged,
       sinks: Object.fromEntries(
         Object.entries(perSink).map(([name, { done, ...same }]) => {
-          const counts = counted.get(name);
-          const count = counts === undefined ? undefined : (counts.byEventType.get(eventType) ?? NONE);
+          const byEventType = counted.get(name)?.byEventType;
+          const count = byEventType === undefined ? undefined : (byEventType.get(eventType) ?? NONE);
           return [name, { ...same, stored: count?.stored ?? done, duplicates: count?.duplicates ?? 0 }];
         }),
       ),
     }));
     const sources = Object.fromEntries([...names].map((name) => [name, counted.get(name)?.source ?? BY_CURSOR]));
-    return { fromMs, toMs, rows, sources, caveats: caveatsOf(figures) };
+    const caveats = [...counted.values()].flatMap((one) => one.caveats ?? []);
+    return { fromMs, toMs, rows, sources, caveats: [...caveatsOf(figures), ...caveats] };
   }
 
   return {

@@ -13,10 +13,13 @@ import type { Config } from './config.ts';
 import { createDeliverLink } from './deliver-link.ts';
 import { createGate } from './gate.ts';
 import { createIngestionServer } from './ingestion-server.ts';
+import { createOtherJournals } from './other-journals.ts';
 import { deliverPaths } from './paths.ts';
+import { exchangeProgress } from './progress-exchange.ts';
 import { createCounters } from './routes/counters.ts';
 import { createStream } from './routes/stream.ts';
 import * as settings from './settings.ts';
+import type { SharedDedupe } from './shared-dedupe.ts';
 import { createStoredProgress } from './stored-watch.ts';
 
 export async function buildAccept(
@@ -27,18 +30,26 @@ export async function buildAccept(
 ) {
   const model = createEventModel({ eventTypes: config.eventTypes, limits: settings.eventLimits(config) });
   const disk = createDisk();
-  const stored = createStoredProgress({ ...settings.ackTimeout(config), onWait: () => link.flush() });
+  const stored = createStoredProgress({ ...settings.storedProgress(config), onWait: () => link.flush() });
+  let shared: SharedDedupe | undefined;
   const journal = openJournal({
     ...settings.journal(config, worker, logger),
     disk,
+    settledSeq: () => shared?.settledSeq() ?? Number.POSITIVE_INFINITY,
     onDurable: (seq) => link.durable(seq),
     onFailed: onJournalFailed,
   });
-  const shared = await createShared(config, journal, disk, logger);
-  const released = shared === undefined ? journal : { ...journal, release: shared.release };
-  const link = createDeliverLink({ ...deliverPaths(config), journal: released, stored });
+  // Before the link: nothing may be released as long as nobody says what is settled.
+  shared = await createShared(config, journal, disk, logger);
+  const others = createOtherJournals({ ...settings.otherJournals(config), bus: shared?.bus });
+  const link = createDeliverLink({
+    ...deliverPaths(config),
+    journal,
+    onProgress: (id, sink, seq) => (id === journal.id ? stored.advance(seq, sink) : others.advance(id, sink, seq)),
+  });
+  if (shared !== undefined) exchangeProgress({ bus: shared.bus, journal, stored, others });
   const gate = createGate(createAccept({ model, journal, stored, wallMs: Date.now, claims: shared?.claims }));
-  const ingestion = settings.ingestion({ gate, journal, stored, link, shared });
+  const ingestion = settings.ingestion(config, { gate, journal, stored, others, link, shared });
   const counters = createCounters();
   const stream = createStream({
     ingestion,

@@ -16,7 +16,7 @@ import { createOperators } from './deliver-operators.ts';
 import { deliverPaths } from './paths.ts';
 import { createReadRows } from './read-rows.ts';
 import * as settings from './settings.ts';
-import { buildSinks } from './sinks.ts';
+import { buildKafkaAudit, buildSinks } from './sinks.ts';
 
 export async function buildDeliver(config: Config, store: Store, logger: Logger, onFatal: (error: unknown) => void) {
   const sinks = await buildSinks(config, store, logger);
@@ -34,7 +34,8 @@ export async function buildDeliver(config: Config, store: Store, logger: Logger,
     onFatal,
   });
   const query = createQueryService(store, settings.queryLimits(config), { logger });
-  const backend = createOperatorBackend({ delivery, audit, countStored: createCountStored(audit) });
+  const countStored = createCountStored({ store: audit, kafka: await buildKafkaAudit(config, logger) });
+  const backend = createOperatorBackend({ delivery, audit, countStored });
   const hub = createDeliverHub({
     ...deliverPaths(config),
     disk: createDisk(),

@@ -1,6 +1,6 @@
 /**
  * The keys of the events that still stand in a journal's segments: after a crash their confirms may never have left, and
- * another process would take the same ids in again. Ids that are condensed were confirmed before (release-delay.ts).
+ * another process would take the same ids in again. Ids that are condensed were confirmed before (`settledSeq` in shared-dedupe.ts).
  */
 import { JournalGapError, type JournalReader } from '@libs/journal';
 import { readStoredRows } from '@libs/models';

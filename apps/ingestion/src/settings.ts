@@ -5,10 +5,12 @@ import type { Journal, JournalOptions } from '@libs/journal';
 import type { KafkaConnectionOptions, KafkaSinkOptions } from '@libs/messaging/kafka';
 import type { EventLimits } from '@libs/models';
 import type { Logger } from '@libs/monitoring';
+import { journalTag } from '@libs/pipeline';
 import type { Config } from './config.ts';
 import type { DeliverLink } from './deliver-link.ts';
 import type { Gate } from './gate.ts';
 import type { Ingestion } from './ingestion.ts';
+import type { OtherJournals } from './other-journals.ts';
 import { deliverFolder } from './paths.ts';
 import type { RouteLimits } from './routes/deps.ts';
 import type { SharedDedupe } from './shared-dedupe.ts';
@@ -38,8 +40,16 @@ export function eventLimits(config: Config): EventLimits {
   };
 }
 
-export function ackTimeout(config: Config) {
-  return { timeoutMs: config.ACK_TIMEOUT_MS, monotonicMs: () => performance.now() };
+export function storedProgress(config: Config) {
+  return {
+    otherSinks: otherSinks(config),
+    timeoutMs: config.ACK_TIMEOUT_MS,
+    monotonicMs: () => performance.now(),
+  };
+}
+
+export function otherJournals(config: Config) {
+  return { otherSinks: otherSinks(config), monotonicMs: () => performance.now() };
 }
 
 export function journal(
@@ -64,8 +74,8 @@ export function journal(
 
 /** How long a claim in the shared window lives when its process dies before it is confirmed. */
 const CLAIM_MS = 30_000;
-/** Ids in one question to it: Redis does nothing else meanwhile, about 1 µs for each. */
-const CLAIM_KEYS_MAX = 1_000;
+/** Ids in one question to it, which the window cuts into calls: so many an answer's time is what a distant Redis lets in. */
+const CLAIM_KEYS_MAX = 10_000;
 
 export function sharedDedupe(config: Config) {
   return {
@@ -162,21 +172,47 @@ export function stateFile(config: Config): string {
   return join(deliverFolder(config), 'state.sqlite');
 }
 
+/** The names of the sinks beside the store. */
+function otherSinks({ kafkaBrokers, downstreams }: Config): string[] {
+  return [...(kafkaBrokers.length === 0 ? [] : ['kafka']), ...Object.keys(downstreams).map((name) => `http:${name}`)];
+}
+
+/** The event types that one of them takes. */
+function routedTypes({ kafkaBrokers, routes, downstreams }: Config): ReadonlySet<unknown> {
+  return new Set([
+    ...(kafkaBrokers.length === 0 ? [] : Object.keys(routes)),
+    ...Object.values(downstreams).flatMap(({ eventTypes }) => eventTypes),
+  ]);
+}
+
 /** What routes and sockets see. */
-export function ingestion(parts: {
-  gate: Gate;
-  journal: Journal;
-  stored: StoredProgress;
-  link: DeliverLink;
-  shared: SharedDedupe | undefined;
-}): Ingestion {
-  const { gate, journal, stored, link, shared } = parts;
+export function ingestion(
+  config: Config,
+  parts: {
+    gate: Gate;
+    journal: Journal;
+    stored: StoredProgress;
+    others: OtherJournals;
+    link: DeliverLink;
+    shared: SharedDedupe | undefined;
+  },
+): Ingestion {
+  const { gate, journal, stored, others, link, shared } = parts;
+  const ownTag = journalTag(journal.id);
+  const routed = routedTypes(config);
   return {
     accept: gate.accept,
     journalId: journal.id,
     journalState: journal.state,
-    storedSeq: stored.seq,
-    onStored: stored.onAdvance,
+    reachedSeq: (level, tag = ownTag) => (tag === ownTag ? stored.seq(level) : others.seq(tag, level)),
+    onReached(listener) {
+      const ends = [stored.onAdvance(listener), others.onAdvance((other) => listener(journalTag(other)))];
+      return () => {
+        for (const end of ends) end();
+      };
+    },
+    isSilent: others.isSilent,
+    isRouted: (eventType) => routed.has(eventType),
     deliverState: link.state,
     askDeliver: link.ask,
     draining: gate.isClosed,

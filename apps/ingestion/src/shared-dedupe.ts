@@ -1,10 +1,18 @@
-/** The dedupe window that instances share, as this process uses it: claims, confirms, and what a crash left unconfirmed. */
-import { createSharedWindow, type SharedWindow } from '@libs/database/redis';
+/**
+ * What instances share, as this process uses it: the dedupe window (claims, confirms, and what a crash left unconfirmed), and
+ * the bus on which they tell each other what has been stored.
+ */
+import {
+  type ConfirmationBus,
+  createConfirmationBus,
+  createSharedWindow,
+  type SharedWindow,
+} from '@libs/database/redis';
 import { type Disk, type Journal, type JournalFolder, listJournals, openJournalReader } from '@libs/journal';
 import type { Logger } from '@libs/monitoring';
+import { journalTag } from '@libs/pipeline';
 import { type Claims, createClaims } from './claims.ts';
 import { recentKeys } from './recent-keys.ts';
-import { createReleaseDelay } from './release-delay.ts';
 
 export interface SharedDedupeOptions {
   readonly url: string;
@@ -21,9 +29,14 @@ export interface SharedDedupeOptions {
 export interface SharedDedupe {
   readonly claims: Claims;
   readonly health: SharedWindow['health'];
-  /** Every sink has everything of that journal up to and including `seq`: passed on once its ids are confirmed. */
-  readonly release: Journal['release'];
-  /** Connects, and begins to confirm what is durable here already. Does not wait for Redis. */
+  /** Open from `start` to `stop`. */
+  readonly bus: ConfirmationBus;
+  /**
+   * Up to this sequence number of the journal, ids have had time to be confirmed. Segments behind it must not be condensed:
+   * after a crash nothing could tell Redis any more what stood in them.
+   */
+  settledSeq(): number;
+  /** Connects, and begins to confirm what is durable here already. Waits a second at most for Redis. */
   start(): Promise<void>;
   stop(signal: AbortSignal): Promise<void>;
 }
@@ -31,7 +44,9 @@ export interface SharedDedupe {
 /** A claim is renewed when it is older than this part of its life. */
 const STALE_SHARE = 1 / 3;
 /** Far more than a confirm takes while Redis answers: 100 ms until it leaves, and the time limit of a call. */
-const RELEASE_WAIT_MS = 1_000;
+const SETTLE_MS = 1_000;
+/** A Redis that is well is connected by then; one that takes the connection and says nothing is only given up after seconds. */
+const CONNECT_WAIT_MS = 1_000;
 
 export function createSharedDedupe(options: SharedDedupeOptions): SharedDedupe {
   const { journal, logger, claimMs } = options;
@@ -40,6 +55,8 @@ export function createSharedDedupe(options: SharedDedupeOptions): SharedDedupe {
   let confirming: Promise<unknown> = Promise.resolve();
   let isConnecting = true;
   let isReading = true;
+  let settled = 0;
+  let settling = { seq: journal.durableSeq(), sinceMs: performance.now() };
 
   function isAppended(key: string): boolean {
     journal.hash(key, hash);
@@ -51,22 +68,27 @@ export function createSharedDedupe(options: SharedDedupeOptions): SharedDedupe {
       url: options.url,
       owner: journal.id,
       epoch: String(Date.now()),
+      durableSeq: journal.durableSeq,
       timeoutMs: options.timeoutMs,
       windowMs: options.windowMs,
       claimMs,
     },
     { logger, isAppended },
   );
+  const bus = createConfirmationBus({ url: options.url }, { logger });
   const limits = { keysMax: options.claimKeysMax, staleMs: claimMs * STALE_SHARE };
   const claims = createClaims(window, limits, () => performance.now());
 
-  const ownReleases = createReleaseDelay({
-    waitMs: RELEASE_WAIT_MS,
-    // Without Redis the journal must not grow for its sake.
-    isHeld: () => isConnecting || (isReading && window.health().state === 'healthy'),
-    monotonicMs: () => performance.now(),
-    onRelease: (seq) => journal.release(journal.id, seq),
-  });
+  /** Without Redis the journal must not grow for its sake. */
+  function settledSeq(): number {
+    if (isConnecting || (isReading && window.health().state === 'healthy')) return 0;
+    const nowMs = performance.now();
+    if (nowMs - settling.sinceMs >= SETTLE_MS) {
+      settled = settling.seq;
+      settling = { seq: journal.durableSeq(), sinceMs: nowMs };
+    }
+    return settled;
+  }
 
   /** Our own journal, and those that nobody writes any more: their processes died without us. */
   async function confirmRecent(): Promise<void> {
@@ -90,7 +112,8 @@ export function createSharedDedupe(options: SharedDedupeOptions): SharedDedupe {
     const reader = openJournalReader(options.disk, folder);
     try {
       const keys = recentKeys(reader, lastSeq, Date.now() - options.windowMs);
-      const events = await window.confirmAll(keys, ending.signal);
+      const from = { journalTag: journalTag(folder.journal), throughSeq: lastSeq };
+      const events = await window.confirmAll(keys, ending.signal, from);
       logger.debug({ ...folder, events }, 'what was durable before the start is confirmed to other instances');
     } finally {
       reader.close();
@@ -100,17 +123,19 @@ export function createSharedDedupe(options: SharedDedupeOptions): SharedDedupe {
   return {
     claims,
     health: window.health,
-    release(id, seq) {
-      if (id === journal.id) ownReleases.release(seq);
-      else journal.release(id, seq);
-    },
+    bus,
+    settledSeq,
     async start() {
-      await window.connect();
-      isConnecting = false;
-      confirming = confirmRecent();
+      bus.open();
+      const connected = window.connect().then(() => {
+        isConnecting = false;
+        if (!ending.signal.aborted) confirming = confirmRecent();
+      });
+      await Promise.race([connected, Bun.sleep(CONNECT_WAIT_MS)]);
     },
     async stop(signal) {
       ending.abort(new Error('the process ends'));
+      bus.close();
       await confirming;
       await window.close(signal);
     },

@@ -4,6 +4,7 @@
  */
 import { createStoreSink, type Store } from '@libs/database';
 import type { SinkEntry } from '@libs/delivery';
+import type { KafkaAudit } from '@libs/messaging/kafka';
 import type { Logger } from '@libs/monitoring';
 import type { Config } from './config.ts';
 import * as settings from './settings.ts';
@@ -22,6 +23,19 @@ async function buildKafka(config: Config, logger: Logger): Promise<SinkEntry> {
   const client = createKafkaJsClient(settings.kafkaConnection(config), { logger, nowMs });
   const sink = createKafkaSink(settings.kafkaSink(config), { client, logger, nowMs });
   return { sink, from: 'now', required: true };
+}
+
+/** Undefined where nothing goes to Kafka. Connects when it is asked, and not before. */
+export async function buildKafkaAudit(config: Config, logger: Logger): Promise<KafkaAudit | undefined> {
+  if (config.kafkaBrokers.length === 0) return undefined;
+  const { createKafkaAudit, openKafkaJsReader } = await import('@libs/messaging/kafka');
+  const nowMs = () => performance.now();
+  const { routes } = settings.kafkaSink(config);
+  const connection = settings.kafkaConnection(config);
+  return createKafkaAudit(
+    { routes },
+    { nowMs, openReader: (signal) => openKafkaJsReader(connection, { logger, nowMs }, signal) },
+  );
 }
 
 async function buildDownstreams({ downstreams }: Config, logger: Logger): Promise<SinkEntry[]> {

@@ -6,6 +6,7 @@ import type { ConfigReport } from './check-config.ts';
 import type { Config } from './config.ts';
 import { acceptName } from './paths.ts';
 import { settingsFile, writeSettings } from './settings-file.ts';
+import { welcomeText } from './welcome.ts';
 
 /** The engine's calls occupy threads of the pool: queries must leave some to inserts and files. */
 const DELIVER_THREADS = 8;
@@ -45,7 +46,7 @@ export async function runSupervisor(entry: string, args: readonly string[]): Pro
       port = probePort(settings);
       writeSettings({ ...settings, PORT: port });
     },
-    onReady: () => printWelcome(settings, port),
+    onReady: () => void process.stdout.write(welcomeText(settings, port)),
   });
   process.exit();
 }
@@ -80,49 +81,4 @@ function probePort({ HOST, PORT }: Pick<Config, 'HOST' | 'PORT'>): number {
         : `Nothing can listen on ${HOST} port ${PORT} (${code ?? String(cause)}): check HOST and PORT.`;
     throw new Refusal(reason, { cause });
   }
-}
-
-function printWelcome(settings: Config, port: number): void {
-  const host = settings.HOST === '0.0.0.0' || settings.HOST === '::' ? '127.0.0.1' : settings.HOST;
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
-  const event = {
-    eventId: crypto.randomUUID(),
-    eventType: 'item_added',
-    timestamp: new Date().toISOString(),
-    sessionId: 'session-1',
-    storeId: 'store-1',
-    data: { productId: 'sku-1', price: 9.99, quantity: 1 },
-  };
-  process.stdout.write(
-    [
-      `Weir is listening on ${url}`,
-      `  API docs  ${url}/swagger`,
-      `  Data      ${settings.dataFolder}`,
-      `  Embedded  ${embedded(settings).join(', ') || 'nothing'}`,
-      ...servers(settings).map((line) => `  Uses      ${line}`),
-      '  Try it:',
-      `    curl ${url}/events -H 'content-type: application/json' -d '${JSON.stringify(event)}'`,
-      `    curl ${url}/query -d 'SELECT eventType, count() FROM events GROUP BY eventType FORMAT PrettyCompact'`,
-      '',
-    ].join('\n'),
-  );
-}
-
-function embedded({ CLICKHOUSE_URL, REDIS_URL, kafkaBrokers }: Config): string[] {
-  return [
-    ...(CLICKHOUSE_URL === undefined ? ['ClickHouse engine (chDB)'] : []),
-    ...(REDIS_URL === undefined ? ['dedupe window'] : []),
-    ...(kafkaBrokers.length === 0 ? ['topics'] : []),
-  ];
-}
-
-/** Hosts only: a URL may hold a password. */
-function servers({ CLICKHOUSE_URL, REDIS_URL, kafkaBrokers, downstreams }: Config): string[] {
-  const hosts = (urls: string) => urls.split(',').map((url) => new URL(url.trim()).host);
-  return [
-    ...(CLICKHOUSE_URL === undefined ? [] : [`ClickHouse at ${hosts(CLICKHOUSE_URL).join(', ')}`]),
-    ...(REDIS_URL === undefined ? [] : [`Redis at ${hosts(REDIS_URL).join(', ')}`]),
-    ...(kafkaBrokers.length === 0 ? [] : [`Kafka at ${kafkaBrokers.join(', ')}`]),
-    ...Object.entries(downstreams).map(([name, { url }]) => `${name} at ${new URL(url).host}`),
-  ];
 }

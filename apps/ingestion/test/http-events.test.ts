@@ -141,11 +141,11 @@ describe('POST /events', () => {
   });
 
   test('an unknown level is refused before anything is read; other parameters are ignored', async () => {
-    const { status, body } = await post(url('?ack=routed'), JSON.stringify(event()));
+    const { status, body } = await post(url('?ack=everywhere'), JSON.stringify(event()));
     expect(status).toBe(400);
     expect(body).toMatchObject({
       error: 'invalid_parameter',
-      details: { parameter: 'ack', allowed: ['journal', 'stored'] },
+      details: { parameter: 'ack', allowed: ['journal', 'stored', 'routed'] },
       requestId: expect.any(String),
     });
     expect(service.ingestion.calls).toHaveLength(0);

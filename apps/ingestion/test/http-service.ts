@@ -98,8 +98,10 @@ function createFakeIngestion(): FakeIngestion {
       return records.map((record) => judge(record, options));
     },
     journalState: () => ({ ...OPEN_JOURNAL, ...fake.journal }),
-    storedSeq: () => 0,
-    onStored: () => () => undefined,
+    reachedSeq: () => 0,
+    onReached: () => () => undefined,
+    isSilent: () => false,
+    isRouted: () => false,
     deliverState: () => (fake.deliver === undefined ? undefined : { state: fake.deliver, ageMs: 100 }),
     askDeliver: (path, init) => fake.ask(path, init),
     draining: () => fake.isDraining,

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createDelivery, type Delivery, openState, STORE_SINK, type State } from '@libs/delivery';
 import type { Sink } from '@libs/pipeline';
-import { createOperatorBackend, type StoredCounts } from '../src/deliver-operator-backend.ts';
+import { type CountInterval, createOperatorBackend, type StoredCounts } from '../src/deliver-operator-backend.ts';
 import { createOperators } from '../src/deliver-operators.ts';
 import { OPERATORS_PATH, type OperatorCalls, type OperatorKind } from '../src/operator-requests.ts';
 import { JOURNAL } from './http-service.ts';
@@ -15,6 +15,7 @@ let state: State;
 let delivery: Delivery;
 let refuses: boolean;
 let stored: StoredCounts | undefined;
+let counting: [string, CountInterval][];
 
 const LIMITS = {
   blockRowsMax: 100,
@@ -40,6 +41,7 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'weir-backend-'));
   refuses = false;
   stored = undefined;
+  counting = [];
   state = openState(join(folder, 'state.sqlite'));
   for (const name of [STORE_SINK, 'kafka', 'http:gone']) state.createCursor({ journal: JOURNAL, sink: name, seq: 0 });
   delivery = createDelivery({
@@ -86,7 +88,11 @@ async function ask<Kind extends OperatorKind>(
     journals: async () => [{ journal: JOURNAL, firstSeq: 1, lastSeq: 9 }],
     selectByPosition: async () => ({ rows: [], throughSeq: 0 }),
   };
-  const backend = createOperatorBackend({ delivery, audit, countStored: async () => stored });
+  const countStored = async (sink: string, interval: CountInterval) => {
+    counting.push([sink, interval]);
+    return stored;
+  };
+  const backend = createOperatorBackend({ delivery, audit, countStored });
   const operators = createOperators(backend, {
     logger: { info() {}, warn: (fields) => expect(fields).toBeUndefined() },
   });
@@ -160,11 +166,19 @@ test('reconciling takes what was counted in the sink, where it can be counted', 
       { eventType: 'cart_updated', acknowledged: 5, perSink: { [STORE_SINK]: figures } },
       { eventType: 'item_added', acknowledged: 5, perSink: { [STORE_SINK]: figures } },
     ],
-    ranges: [],
+    sinkRanges: { [STORE_SINK]: [{ journal: JOURNAL, firstSeq: 1, lastSeq: 10 }] },
     uncountedEvents: 7,
     addsUp: false,
   });
-  const report = await ask('reconcile', interval);
+  const report = await ask('reconcile', { ...interval, deep: true });
+  const done = new Map([
+    ['cart_updated', 3],
+    ['item_added', 3],
+  ]);
+  const ranges = [{ journal: JOURNAL, firstSeq: 1, lastSeq: 10 }];
+  expect(counting).toEqual([[STORE_SINK, { ranges, fromMs: 0, done, deep: true }]]);
+  stored = { source: 'believed', caveats: ['Not all of it.'] };
+  const believed = await ask('reconcile', interval);
   stored = undefined;
   const byCursor = await ask('reconcile', interval);
   delivery.reconcile = before;
@@ -175,5 +189,7 @@ test('reconciling takes what was counted in the sink, where it can be counted', 
   ]);
   expect(report.sources).toEqual({ [STORE_SINK]: 'counted' });
   expect(report.caveats).toHaveLength(2);
+  expect(believed.rows[0]?.sinks[STORE_SINK]).toEqual({ ...same, stored: 3, duplicates: 0 });
+  expect([believed.sources, believed.caveats.at(-1)]).toEqual([{ [STORE_SINK]: 'believed' }, 'Not all of it.']);
   expect(byCursor.rows[0]?.sinks[STORE_SINK]).toEqual({ ...same, stored: 3, duplicates: 0 });
 });

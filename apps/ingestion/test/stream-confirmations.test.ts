@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'bun:test';
+import { journalTag } from '@libs/pipeline';
 import {
   cartEvent,
   connect,
@@ -160,3 +161,131 @@ test('a large backlog is sent as fast as the client reads, whole and in order', 
   expect(stream.stats().connections).toBe(1);
   socket.destroy();
 }, 30_000);
+
+const confirmationsOf = (client: Awaited<ReturnType<typeof connect>>) =>
+  client.ofType('event_confirmed').map(({ eventId, level }) => `${eventId} ${level}`);
+
+test('an event whose type goes to another sink is confirmed as stored, and then as routed', async () => {
+  const { url, fake, stream } = start();
+  const client = await connect(url);
+  client.send({ type: 'subscribe' });
+  client.send(
+    cartEvent([
+      event('a', { eventType: 'cart_updated' }),
+      event('b'),
+      event('c', { eventType: 'cart_updated' }),
+      event('d'),
+    ]),
+  );
+  await client.until('event_ack', 4);
+  fake.store(4, { routed: 0 });
+  await client.until('event_confirmed', 4);
+  expect(stream.stats().confirmationsWaiting).toBe(4);
+  fake.store(4, { routed: 2 });
+  await client.until('event_confirmed', 5);
+  fake.store(4);
+  await client.until('event_confirmed', 6);
+  await roundTrip(client);
+  expect(confirmationsOf(client)).toEqual(['a stored', 'b stored', 'c stored', 'd stored', 'a routed', 'c routed']);
+  expect(stream.stats().confirmationsWaiting).toBe(0);
+});
+
+test('a duplicate of what another journal has waits for that one, and for nothing of ours', async () => {
+  const { url, fake, stream } = start();
+  const client = await connect(url);
+  client.send({ type: 'subscribe' });
+  const elsewhere = (journalTag: string, throughSeq: number) => ({ at: { journalTag, throughSeq } });
+  client.send(
+    cartEvent([
+      event('a', { ...elsewhere('11', 5), eventType: 'cart_updated' }),
+      event('b', elsewhere('22', 3)),
+      event('own'),
+    ]),
+  );
+  expect(await client.until('event_ack', 3)).toMatchObject([
+    { status: 'duplicate' },
+    { status: 'duplicate' },
+    { status: 'received' },
+  ]);
+  fake.store(1_000);
+  await client.until('event_confirmed');
+  fake.store(4, { tag: '11' });
+  fake.store(1_000, { tag: '33' });
+  await roundTrip(client);
+  expect(confirmationsOf(client)).toEqual(['own stored']);
+  fake.store(5, { tag: '11', routed: 4 });
+  fake.store(3, { tag: '22' });
+  await client.until('event_confirmed', 3);
+  expect(stream.stats().confirmationsWaiting).toBe(1);
+  fake.store(5, { tag: '11' });
+  await client.until('event_confirmed', 4);
+  await roundTrip(client);
+  expect(confirmationsOf(client)).toEqual(['own stored', 'a stored', 'b stored', 'a routed']);
+  expect(stream.stats().confirmationsWaiting).toBe(0);
+  // What is there already is confirmed right after the ack.
+  client.send(cartEvent(event('b', elsewhere('22', 3))));
+  await client.until('event_confirmed', 5);
+});
+
+test('a duplicate whose place is in our own journal after all is confirmed from there', async () => {
+  const { url, fake } = start();
+  const client = await connect(url);
+  client.send({ type: 'subscribe' });
+  client.send(cartEvent(event('a', { at: { journalTag: journalTag(fake.ingestion.journalId), throughSeq: 7 } })));
+  await client.until('event_ack');
+  fake.store(6);
+  await roundTrip(client);
+  expect(confirmationsOf(client)).toEqual([]);
+  fake.store(7);
+  await client.until('event_confirmed');
+});
+
+test('what a silent instance has is not confirmed, and the client is told so; the rest goes on', async () => {
+  const { url, fake, stream } = start();
+  const client = await connect(url);
+  client.send({ type: 'subscribe' });
+  client.send(cartEvent([1, 2, 3].map((at) => event(`lost-${at}`, { at: { journalTag: '11', throughSeq: at } }))));
+  client.send(cartEvent([event('heard', { at: { journalTag: '22', throughSeq: 1 } }), event('own')]));
+  await client.until('event_ack', 5);
+  fake.silence('11');
+  expect(await client.until('event_error')).toEqual([
+    {
+      type: 'event_error',
+      timestamp: expect.any(String),
+      code: 'confirmations_abandoned',
+      message: expect.stringContaining('3 events'),
+    },
+  ]);
+  expect(stream.stats().confirmationsWaiting).toBe(2);
+  fake.store(3, { tag: '11' });
+  fake.store(1, { tag: '22' });
+  fake.store(1);
+  await client.until('event_confirmed', 2);
+  await roundTrip(client);
+  expect(confirmationsOf(client).sort()).toEqual(['heard stored', 'own stored']);
+  expect(stream.stats().confirmationsWaiting).toBe(0);
+});
+
+test('what waits for other journals counts, and goes with the subscription and with the connection', async () => {
+  const { url, fake, stream } = start({ confirmationsMax: 4 });
+  const client = await connect(url);
+  const copies = (count: number) =>
+    cartEvent(
+      Array.from({ length: count }, (_, at) => event(`c-${at}`, { at: { journalTag: String(at % 3), throughSeq: 1 } })),
+    );
+  client.send({ type: 'subscribe' });
+  client.send(copies(4));
+  await client.until('event_ack', 4);
+  expect(stream.stats().confirmationsWaiting).toBe(4);
+  client.send(copies(1));
+  expect(await client.until('event_error')).toMatchObject([{ code: 'confirmations_overflow' }]);
+  expect(stream.stats().confirmationsWaiting).toBe(0);
+  client.send({ type: 'subscribe' });
+  client.send(copies(3));
+  await client.until('event_ack', 8);
+  expect(stream.stats().confirmationsWaiting).toBe(3);
+  client.socket.close();
+  await waitUntil(() => stream.stats().connections === 0);
+  expect(stream.stats().confirmationsWaiting).toBe(0);
+  fake.store(1, { tag: '1' });
+});

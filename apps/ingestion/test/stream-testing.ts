@@ -1,12 +1,13 @@
 /** What the stream's tests share: a fake service behind a real server, and clients on real sockets. */
 import { createConnection, type Socket } from 'node:net';
-import type { Outcome } from '@libs/pipeline';
+import { type CopyElsewhere, journalTag, type Outcome } from '@libs/pipeline';
 import type { Ingestion } from '../src/ingestion.ts';
 import { createCounters } from '../src/routes/counters.ts';
 import { createStream, type StreamLimits } from '../src/routes/stream.ts';
 import type { StreamConnection } from '../src/routes/stream-connection.ts';
 
 const JOURNAL = '0199c2a4-0000-7000-8000-00000000beef';
+const OWN_TAG = journalTag(JOURNAL);
 
 export const LIMITS: StreamLimits = {
   creditEvents: 10_000,
@@ -21,20 +22,25 @@ export interface AcceptCall {
   readonly origin: Parameters<Ingestion['accept']>[1]['origin'];
 }
 
-/** Verdicts by the event's text: `{reject: field}`, `{retry: true}`, an id seen before; everything else is accepted. */
+/**
+ * Verdicts by the event's text: `{reject: field}`, `{retry: true}`, an id seen before, `{at: place}` of a first copy elsewhere;
+ * everything else is accepted. Of the types, `cart_updated` is routed.
+ */
 export function createFakeIngestion() {
   const calls: AcceptCall[] = [];
   const seen = new Map<string, number>();
-  const listeners = new Set<(seq: number) => void>();
+  const listeners = new Set<(journalTag?: string) => void>();
+  /** By tag; ours has none. */
+  const reached = new Map<string | undefined, { stored: number; routed: number }>();
+  const silent = new Set<string>();
   let lastSeq = 0;
-  let storedSeq = 0;
   let draining = false;
   let broken: Error | undefined;
   let gate: PromiseWithResolvers<void> | undefined;
 
   function verdict(record: unknown): Outcome {
     const event = (typeof record === 'object' && record !== null ? record : {}) as Record<string, unknown>;
-    const { eventId, reject, retry } = event;
+    const { eventId, reject, retry, at } = event;
     if (typeof eventId !== 'string') {
       return { kind: 'rejected', code: 'missing_field', field: 'eventId', message: 'eventId is required.' };
     }
@@ -42,6 +48,7 @@ export function createFakeIngestion() {
       return { kind: 'rejected', code: 'invalid_type', field: reject, message: `${reject} is wrong.` };
     }
     if (retry === true) return { kind: 'retry', code: 'journal_full', message: 'The journal is full.', afterMs: 1500 };
+    if (at !== undefined) return { kind: 'duplicate', level: 'journal', elsewhere: at as CopyElsewhere };
     if (seen.has(eventId)) return { kind: 'duplicate', level: 'journal' };
     lastSeq += 1;
     seen.set(eventId, lastSeq);
@@ -71,11 +78,13 @@ export function createFakeIngestion() {
       lastSyncMs: 0,
       commits: 0,
     }),
-    storedSeq: () => storedSeq,
-    onStored(listener) {
+    reachedSeq: (level, tag) => reached.get(tag === OWN_TAG ? undefined : tag)?.[level] ?? 0,
+    onReached(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    isSilent: (tag) => silent.has(tag),
+    isRouted: (eventType) => eventType === 'cart_updated',
     deliverState: () => undefined,
     askDeliver: () => Promise.reject(new Error('there is no deliver here')),
     draining: () => draining,
@@ -94,10 +103,12 @@ export function createFakeIngestion() {
       gate?.resolve();
       gate = undefined;
     },
-    store(seq: number) {
-      storedSeq = seq;
-      for (const listener of listeners) listener(seq);
+    /** The store, and with it every other sink unless `routed` says otherwise, has everything up to `stored`. */
+    store(stored: number, { routed = stored, tag }: { routed?: number; tag?: string } = {}) {
+      reached.set(tag, { stored, routed });
+      for (const listener of listeners) listener(tag);
     },
+    silence: (tag: string) => void silent.add(tag),
     lastSeq: () => lastSeq,
     listeners,
     drain() {

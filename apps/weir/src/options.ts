@@ -1,6 +1,7 @@
 /** Options that several commands share. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { type Config, parseServiceUrl } from './config.ts';
+import { CommandError, EXIT_CODE } from './exit-code.ts';
 import { createService, type Service } from './service.ts';
 
 export const EXIT_CODES_HELP = `
@@ -36,7 +37,18 @@ export function common(
 }
 
 export function serviceOf(flags: ServiceFlags, { config }: WithConfig, timeoutMs: number): Service {
-  return createService(parseServiceUrl(flags.url), timeoutMs, flags.token ?? config.token);
+  return createService(parseServiceUrl(flags.url), timeoutMs, checkedToken(flags.token ?? config.token));
+}
+
+/** A token that no header could carry is refused before anything is sent, and not shown. */
+function checkedToken(token: string | undefined): string | undefined {
+  if (token === undefined || /^[\x21-\x7e]+$/.test(token)) return token;
+  const what = token === '' ? 'it is empty' : 'it holds a blank, a line break or another character that no token has';
+  throw new CommandError(
+    EXIT_CODE.usage,
+    'invalid_token',
+    `The token (--token or WEIR_TOKEN) cannot be sent: ${what}.`,
+  );
 }
 
 export function wholeNumber(least: number, most: number): (text: string) => number {

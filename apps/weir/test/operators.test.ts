@@ -322,6 +322,15 @@ describe('a token', () => {
     expect(new Set(authorizations())).toEqual(new Set(['Bearer t.o.k']));
   });
 
+  test('that no header could carry is refused, and not shown', async () => {
+    for (const token of ['', 'hush hush', 'hush\nhush', 'hüsh-hush']) {
+      const { exitCode, err } = await run('sink', 'list', '--token', token);
+      expect([exitCode, asked.length]).toEqual([2, 0]);
+      expect(err).toStartWith('The token (--token or WEIR_TOKEN) cannot be sent: ');
+      expect(err).not.toContain('hush');
+    }
+  });
+
   test('is not shown by --help', async () => {
     const { out } = await runCli(['sink', 'list', '--help'], { environment: { WEIR_TOKEN: 'very.secret.token' } });
     expect(out).toContain('--token');

@@ -1,7 +1,7 @@
 /**
  * What sinks have done, told to every instance over pub/sub, so that a WebSocket hears of an event's confirmation
  * whichever instance stored it. Each message says "up to here", so a lost one is made good by the next, and the latest
- * are repeated while they are young. While Redis is away nothing is kept but the latest.
+ * are repeated for whoever comes later, and as a sign of life. While Redis is away nothing is kept but the latest.
  */
 import { createRedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
 import { createOutageLog, type WindowLogger } from './redis-window-health.ts';
@@ -18,7 +18,7 @@ export interface ConfirmationBusOptions extends Omit<RedisConnectionOptions, 'cl
   readonly channel?: string;
   /** Confirmations leave at most this often. Default 50. */
   readonly intervalMs?: number;
-  /** The latest of each journal and sink are told again this often. Default 1,000. */
+  /** The latest of each journal and sink are told again this often, for as long as the bus is open. Default 1,000. */
   readonly repeatMs?: number;
   /** Pairs of journal and sink that are remembered; beyond it the one that was told longest ago goes. Default 1,000. */
   readonly pairsMax?: number;
@@ -46,26 +46,23 @@ export interface ConfirmationBus {
   publish(confirmation: Confirmation): void;
   /** Called with what any instance has told, this one included, as often as it grows; returns the function that ends it. */
   subscribe(listener: (confirmation: Confirmation) => void): () => void;
+  /** When anything of this journal was told last, were it the same again: monotonic milliseconds. */
+  lastHeardMs(journal: string): number | undefined;
   health(): ConfirmationBusHealth;
   close(): void;
 }
 
-/** What is older than this is no longer repeated: whoever waited for it has given up. */
-const REPEAT_FOR_MS = 30_000;
 /** Longer messages come from nobody of ours. */
 const MESSAGE_LENGTH_MAX = 1 << 20;
-
-interface Latest extends Confirmation {
-  readonly atMs: number;
-}
 
 export function createConfirmationBus(options: ConfirmationBusOptions, deps: ConfirmationBusDeps): ConfirmationBus {
   const { channel = 'weir:confirmations', intervalMs = 50, repeatMs = 1_000, pairsMax = 1_000 } = options;
   const now = deps.monotonicMs ?? (() => performance.now());
   const random = deps.random ?? Math.random;
   const outages = createOutageLog(deps.logger, now, 'confirmations of other instances are not heard');
-  const told = new Map<string, Latest>();
+  const told = new Map<string, Confirmation>();
   const heard = new Map<string, number>();
+  const heardMs = new Map<string, number>();
   const fresh = new Set<string>();
   const listeners = new Set<(confirmation: Confirmation) => void>();
   const counts = { published: 0, failed: 0, received: 0, malformed: 0 };
@@ -111,15 +108,15 @@ export function createConfirmationBus(options: ConfirmationBusOptions, deps: Con
     const pair = pairOf(confirmation);
     const before = told.get(pair);
     if (before !== undefined && before.throughSeq >= confirmation.throughSeq) return;
-    remember(told, pair, { ...confirmation, atMs: now() });
+    remember(told, pair, confirmation);
     fresh.add(pair);
     timer ??= setTimeout(flush, intervalMs);
   }
 
-  /** Moves the pair to the end, so that the first is the one that was told longest ago. */
-  function remember<T>(map: Map<string, T>, pair: string, value: T): void {
-    map.delete(pair);
-    map.set(pair, value);
+  /** Moves the name to the end, so that the first is the one that was told longest ago. */
+  function remember<T>(map: Map<string, T>, name: string, value: T): void {
+    map.delete(name);
+    map.set(name, value);
     if (map.size > pairsMax) map.delete(map.keys().next().value as string);
   }
 
@@ -131,8 +128,7 @@ export function createConfirmationBus(options: ConfirmationBusOptions, deps: Con
   }
 
   function repeat(): void {
-    const sinceMs = now() - REPEAT_FOR_MS;
-    speak([...told.values()].filter(({ atMs }) => atMs >= sinceMs));
+    speak([...told.values()]);
   }
 
   function speak(confirmations: readonly Confirmation[]): void {
@@ -160,6 +156,7 @@ export function createConfirmationBus(options: ConfirmationBusOptions, deps: Con
     }
     counts.received += 1;
     for (const confirmation of confirmations) {
+      remember(heardMs, confirmation.journal, now());
       const pair = pairOf(confirmation);
       if ((heard.get(pair) ?? -1) >= confirmation.throughSeq) continue;
       remember(heard, pair, confirmation.throughSeq);
@@ -178,6 +175,7 @@ export function createConfirmationBus(options: ConfirmationBusOptions, deps: Con
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    lastHeardMs: (journal) => heardMs.get(journal),
     health: () => ({ isConnected: isSpeaking && isListening, ...counts }),
     close() {
       clearTimeout(timer);

@@ -6,13 +6,18 @@
  *
  * A call whose caller was told to go on without it is still followed to its end: what it carried has arrived or not.
  */
-import { backoffMs } from '@libs/pipeline';
+import { backoffMs, type CopyElsewhere } from '@libs/pipeline';
 import { createRedisConnection, type RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
 import { isNoScript, type Problem, problem, problemOf } from './redis-problem.ts';
 import { CLAIM_SCRIPT, CLAIM_SCRIPT_SHA } from './redis-script.ts';
 
+/** What a call's confirms say of where their events are: in the journal of this tag, not beyond this sequence number. */
+export type Mark = CopyElsewhere;
+
 /** What one call carries; every list is in the script's order: confirm, release, claim. */
 export interface Load {
+  /** Absent: nobody is told where. */
+  readonly mark?: Mark | undefined;
   readonly confirms: readonly string[];
   readonly releases: readonly string[];
   readonly claims: readonly string[];
@@ -70,6 +75,8 @@ const TURNS_MIN = 3;
 const PROBE_WAIT = { minMs: 100, maxMs: 2_000 };
 /** No event's key: those hold a NUL. A probe must write, since a full server or a replica still reads. */
 const PROBE: Load = { confirms: ['probe'], releases: [], claims: [] };
+/** No journal's: of what is confirmed with it nobody knows where it is. */
+const NO_TAG = '0';
 
 export function createLine(options: LineOptions, hooks: LineHooks): Line {
   const { timeoutMs } = options;
@@ -212,12 +219,14 @@ export function createLine(options: LineOptions, hooks: LineHooks): Line {
 
 async function transmit(connection: RedisConnection, head: readonly (string | number)[], load: Load): Promise<unknown> {
   const count = load.confirms.length + load.releases.length + load.claims.length;
+  const mark = load.confirms.length === 0 ? undefined : load.mark;
+  const place = [mark?.journalTag ?? NO_TAG, mark?.throughSeq ?? ''];
   const lists = [load.confirms.join('\n'), load.releases.join('\n'), load.claims.join('\n')];
   try {
-    return await connection.send('evalsha', CLAIM_SCRIPT_SHA, 0, ...head, count, ...lists);
+    return await connection.send('evalsha', CLAIM_SCRIPT_SHA, 0, ...head, count, ...place, ...lists);
   } catch (error) {
     // A server that came back empty does not know the script: EVAL brings it along and makes it stay.
     if (!isNoScript(error)) throw error;
-    return connection.send('eval', CLAIM_SCRIPT, 0, ...head, count, ...lists);
+    return connection.send('eval', CLAIM_SCRIPT, 0, ...head, count, ...place, ...lists);
   }
 }

@@ -13,6 +13,17 @@ export interface RedisAddress {
 const FORM = 'redis://[user:password@]host[:port][/database], or rediss:// for TLS';
 const DEFAULT_PORT = 6379;
 
+/** What is wrong with a URL, as a sentence without its end; undefined when it will do. */
+export function redisUrlProblem(text: string): string | undefined {
+  try {
+    parseRedisUrl(text);
+    return undefined;
+  } catch (error) {
+    if (error instanceof Permanent) return error.message;
+    throw error;
+  }
+}
+
 /** Throws `Permanent` (`redis_url_invalid`). */
 export function parseRedisUrl(text: string): RedisAddress {
   if (!URL.canParse(text)) throw invalid('is no URL');

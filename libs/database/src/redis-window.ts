@@ -14,7 +14,7 @@
  * Supported is one primary, with or without replicas, behind an address that leads to the present one. In Redis
  * Cluster the ids of one call would lie on many nodes; it is recognised and reported, and the window is skipped.
  */
-import { Retryable, sleep } from '@libs/pipeline';
+import { type CopyElsewhere, journalTag, Retryable, sleep } from '@libs/pipeline';
 import { createBacklog } from './redis-backlog.ts';
 import type { RedisConnectionOptions } from './redis-connection.ts';
 import { createLine, type Load } from './redis-line.ts';
@@ -36,6 +36,11 @@ export interface SharedWindowOptions extends Omit<RedisConnectionOptions, 'clien
   readonly epoch: string;
   /** A call that is not answered within this many milliseconds is skipped, not counting what our own event loop stood still. Default 50. */
   readonly timeoutMs?: number;
+  /**
+   * The owner's durable end: others are told with the verdict `duplicate` that the event is not beyond it. Asked as confirms
+   * leave. Default: they are told nothing of the kind.
+   */
+  readonly durableSeq?: () => number;
   /** How long a confirmed id counts as seen. */
   readonly windowMs: number;
   /** Life of a claim that is neither confirmed nor released. Default 30,000. */
@@ -82,10 +87,12 @@ export interface SharedWindow {
   /**
    * Confirms large numbers at start: one call at a time, each followed by a pause as long, so that Redis keeps half of
    * its time; waits while Redis is away. Resolves with the number of keys; rejects with the signal's reason, or once closed.
+   * `from` is where their events are, when that is not the owner's journal.
    */
   confirmAll(
     batches: AsyncIterable<readonly string[]> | Iterable<readonly string[]>,
     signal: AbortSignal,
+    from?: CopyElsewhere,
   ): Promise<number>;
   health(): WindowHealth;
   /** Sends what is still to be confirmed or released, until `signal` aborts; then ends the connection. */
@@ -111,6 +118,7 @@ export function createSharedWindow(options: SharedWindowOptions, deps: SharedWin
   let changes = Promise.withResolvers<void>();
   let lastClaim: Promise<unknown> = Promise.resolve();
 
+  const ownTag = journalTag(options.owner);
   const line = createLine(
     {
       ...options,
@@ -124,7 +132,8 @@ export function createSharedWindow(options: SharedWindowOptions, deps: SharedWin
         counters.releasesSent += load.releases.length;
       },
       undelivered(load) {
-        confirms.putBack(load.confirms, now());
+        // Confirms of another journal are said again by whoever said them: those that wait here are the owner's.
+        if (load.mark === undefined || load.mark.journalTag === ownTag) confirms.putBack(load.confirms, now());
         releases.putBack(load.releases, now());
       },
       changed(why) {
@@ -178,7 +187,11 @@ export function createSharedWindow(options: SharedWindowOptions, deps: SharedWin
   /** A release must reach Redis before a later claim of the same key, so none stays behind. */
   function nextLoad(claims: readonly string[]): Load {
     while (releases.count() > idsPerCallMax) void line.send({ confirms: NONE, releases: takeReleases(), claims: NONE });
-    return { confirms: confirms.take(idsPerCallMax, now()), releases: takeReleases(), claims };
+    return { mark: ownMark(), confirms: confirms.take(idsPerCallMax, now()), releases: takeReleases(), claims };
+  }
+
+  function ownMark(): CopyElsewhere | undefined {
+    return options.durableSeq === undefined ? undefined : { journalTag: ownTag, throughSeq: options.durableSeq() };
   }
 
   function takeReleases(): readonly string[] {
@@ -220,24 +233,33 @@ export function createSharedWindow(options: SharedWindowOptions, deps: SharedWin
   async function confirmAll(
     batches: AsyncIterable<readonly string[]> | Iterable<readonly string[]>,
     signal: AbortSignal,
+    from?: CopyElsewhere,
   ): Promise<number> {
     let total = 0;
     for await (const keys of batches) {
-      for (let from = 0; from < keys.length; from += idsPerCallMax)
-        await confirmNow(keys.slice(from, from + idsPerCallMax), signal);
+      for (let at = 0; at < keys.length; at += idsPerCallMax)
+        await confirmNow(keys.slice(at, at + idsPerCallMax), signal, from);
       total += keys.length;
     }
     return total;
   }
 
-  async function confirmNow(keys: readonly string[], signal: AbortSignal): Promise<void> {
+  async function confirmNow(
+    keys: readonly string[],
+    signal: AbortSignal,
+    from: CopyElsewhere | undefined,
+  ): Promise<void> {
     for (;;) {
       signal.throwIfAborted();
       if (line.problem() === undefined) {
-        const answer = await line.send({ confirms: keys, releases: NONE, claims: NONE });
-        // What did not arrive is queued by then, and goes out like any other confirm.
-        if ('reply' in answer) await sleep(line.latencyMs() ?? 0, signal);
-        return;
+        const answer = await line.send({ mark: from ?? ownMark(), confirms: keys, releases: NONE, claims: NONE });
+        if ('reply' in answer) {
+          await sleep(line.latencyMs() ?? 0, signal);
+          return;
+        }
+        // What did not arrive is queued by then, and goes out like any other confirm of the owner's.
+        if (from === undefined || from.journalTag === ownTag) return;
+        continue;
       }
       if (line.problem()?.reason === 'closed') throw new Retryable('closed', 'the dedupe window was closed');
       await untilChanged(signal);

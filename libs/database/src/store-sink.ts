@@ -85,9 +85,9 @@ export function createStoreSink(store: Store, deps: StoreSinkDeps, options: Stor
 
   function currentHealth(): SinkHealth {
     const silentMs = performance.now() - Math.min(...startedAt.values());
-    if (silentMs < SILENT_MS || health.state === 'unhealthy') return health;
+    if (silentMs < SILENT_MS) return health;
     const lastError = `A call to the store has had no answer for ${Math.floor(silentMs / 1_000)} s.`;
-    return { ...health, state: 'degraded', lastError };
+    return { ...health, state: health.state === 'unhealthy' ? 'unhealthy' : 'degraded', lastError };
   }
 
   async function write(block: Block, context: WriteContext): Promise<readonly RowFailure[]> {

@@ -60,6 +60,18 @@ describe.skipIf(lacks({ start: ['redis'] }))('confirmations between instances', 
     expect(first.heard).toEqual([stored(5)]);
   });
 
+  test('what is repeated is a sign of life, however old it is', async () => {
+    using first = await open('alive', 20);
+    using second = await open('alive');
+    expect(second.bus.lastHeardMs(JOURNAL)).toBeUndefined();
+    first.bus.publish(stored(5));
+    await eventually(() => second.heard.length === 1);
+    const before = second.bus.lastHeardMs(JOURNAL) as number;
+    await eventually(() => (second.bus.lastHeardMs(JOURNAL) as number) > before);
+    expect(second.heard).toEqual([stored(5)]);
+    expect(second.bus.lastHeardMs('another journal')).toBeUndefined();
+  });
+
   test('while Redis is away nothing is thrown and nothing piles up; the latest is told afterwards', async () => {
     using first = await open('away');
     using second = await open('away');

@@ -40,6 +40,8 @@ interface Sent {
   ownRows: number;
   /** The coming attempt is in the state already. */
   isCounted: boolean;
+  /** The sink has taken rows of its own. */
+  hasTaken: boolean;
 }
 
 type Only = ReadonlySet<number> | undefined;
@@ -120,7 +122,7 @@ export function createBlockSender(options: BlockSenderOptions): BlockSender {
       throw new Error(`sink ${sink.name} refuses rows that it was not given`);
     }
     const forGood = failures.filter(({ permanent }) => permanent);
-    await refusals.record(sending.work, forGood, attempts);
+    await refusals.record(sending.work, forGood, attempts, sending.hasTaken);
     const left = failures.filter(({ permanent }) => !permanent);
     const leftSeqs = new Set(left.map(({ seq }) => seq));
     for (const seq of only ?? seqsOf(block)) if (!leftSeqs.has(seq)) sending.settled.add(seq);
@@ -147,7 +149,10 @@ export function createBlockSender(options: BlockSenderOptions): BlockSender {
       throw error;
     }
     const taken = sending.ownRows - failures.length;
-    if (taken > 0) runner.noteTaken();
+    if (taken > 0) {
+      runner.noteTaken();
+      sending.hasTaken = true;
+    }
     if (failures.length > 0) await sortOut(sending, failures, only, taken);
     runner.noteWritten(clock.nowMs() - startMs);
   }
@@ -156,7 +161,7 @@ export function createBlockSender(options: BlockSenderOptions): BlockSender {
     const { firstSeq, lastSeq } = work.block;
     const { settled, recordedAttempts } = before;
     const ownRows = ownRowsOf(work, sink) - countWithin(settled, work.block);
-    const sending: Sent = { work, settled, ownRows, isCounted: recordedAttempts === 0 };
+    const sending: Sent = { work, settled, ownRows, isCounted: recordedAttempts === 0, hasTaken: false };
     ambiguous = before.ambiguous;
     attempts = Math.max(recordedAttempts, 1);
     let retries = 0;

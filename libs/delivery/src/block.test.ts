@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test';
 import type { FrameView } from '@libs/journal';
-import { blockOf, blockToken, joinFrames, sliceRun } from './block.ts';
+import { blockOf, blockToken, joinFrames, pickRows, sliceRun } from './block.ts';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const frame = (firstSeq: number, lastSeq: number, text: string) => ({
@@ -64,4 +64,25 @@ test('a frame with too few rows is not cut into', () => {
   expect(() => sliceRun(joinFrames(0, [frame(1, 3, 'a\n')]), 3, 3)).toThrow(
     expect.objectContaining({ code: 'row_count_mismatch' }),
   );
+});
+
+test('rows are picked by number across frames, without their line feeds; a frame with too few rows is refused', () => {
+  const run = joinFrames(4, [frame(5, 6, 'a\nbb\n'), frame(7, 7, 'c\n'), frame(8, 10, 'd\n\nf\n')]);
+  const pick = (...seqs: number[]) =>
+    [...pickRows(run, seqs)].map(({ seq, bytes: row }) => [seq, new TextDecoder().decode(row)]);
+  expect(pick(5, 6, 7, 8, 9, 10)).toEqual([
+    [5, 'a'],
+    [6, 'bb'],
+    [7, 'c'],
+    [8, 'd'],
+    [9, ''],
+    [10, 'f'],
+  ]);
+  expect(pick(6, 10)).toEqual([
+    [6, 'bb'],
+    [10, 'f'],
+  ]);
+  expect(pick()).toEqual([]);
+  const short = joinFrames(0, [frame(1, 3, 'a\nb\n'), frame(4, 4, 'c\n')]);
+  expect(() => [...pickRows(short, [3])]).toThrow(expect.objectContaining({ code: 'row_count_mismatch' }));
 });

@@ -76,6 +76,36 @@ function rowOffset(bytes: Uint8Array, frameStart: number, extent: FrameExtent, s
   return offset - frameStart;
 }
 
+/** A row of a run: the JSON object without its line feed (not copied), and its frame's time in milliseconds since 1970. */
+export interface PickedRow {
+  readonly seq: number;
+  readonly timeMs: number;
+  readonly bytes: Uint8Array;
+}
+
+/**
+ * The rows with these sequence numbers, which ascend and lie within the run, in one pass over its bytes.
+ * Throws `Permanent` (`row_count_mismatch`) when a frame has too few rows.
+ */
+export function* pickRows({ bytes, extents }: Run, seqs: readonly number[]): Generator<PickedRow, void> {
+  let next = 0;
+  let frameStart = 0;
+  for (const extent of extents) {
+    const frameEnd = frameStart + extent.byteLength;
+    let start = frameStart;
+    for (let seq = extent.firstSeq; seq <= extent.lastSeq && (seqs[next] ?? Infinity) <= extent.lastSeq; seq++) {
+      const lineFeed = bytes.indexOf(LINE_FEED, start);
+      if (lineFeed < 0 || lineFeed >= frameEnd) throw miscounted(extent, `only ${seq - extent.firstSeq}`);
+      if (seq === seqs[next]) {
+        next++;
+        yield { seq, timeMs: extent.timeMs, bytes: bytes.subarray(start, lineFeed) };
+      }
+      start = lineFeed + 1;
+    }
+    frameStart = frameEnd;
+  }
+}
+
 /** The run must not be empty. */
 export function blockOf(journal: string, { bytes, extents }: Run): Block {
   const firstSeq = (extents[0] as FrameExtent).firstSeq;

@@ -59,7 +59,10 @@ export interface Delivery {
   removedSinks(): readonly RemovedSink[];
   /** Forgets such a sink but for its dead letters; false when it is configured, or not known. */
   dropSink(name: string): boolean;
-  /** See `reconcile`. Releases nothing while it counts. */
+  /**
+   * See `reconcile`. Releases nothing while it counts, so one waits for the other; throws `Overloaded` (`reconcile_busy`)
+   * when too many wait.
+   */
   reconcile(range: ReconcileRange, signal: AbortSignal): Promise<Reconciliation>;
   /**
    * Sends what is durable now without waiting for more, and resolves when that is done, or as soon as a sink does not

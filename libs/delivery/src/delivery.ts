@@ -1,6 +1,6 @@
 /** From the journals to the sinks: one worker for each journal and sink, and what they report. */
 import type { JournalReader } from '@libs/journal';
-import { sleep } from '@libs/pipeline';
+import { Overloaded, sleep } from '@libs/pipeline';
 import { checkCursors, missingCursors } from './cursors.ts';
 import { createDeadLetterDesk } from './dead-letter-desk.ts';
 import type { Delivery, DeliveryOptions, RemovedSink } from './delivery-types.ts';
@@ -22,6 +22,9 @@ const SYSTEM_CLOCK: DeliveryClock = { nowMs: () => performance.now(), sleep, ran
 
 /** Rows that one reconciliation counts in the journals: about a second of work. */
 const RECONCILE_ROWS_MAX = 2_000_000;
+/** Under way and waiting. */
+const RECONCILES_MAX = 16;
+const RECONCILE_RETRY_MS = 2_000;
 
 interface Running {
   readonly reader: JournalReader;
@@ -51,7 +54,8 @@ export function createDelivery(options: DeliveryOptions): Delivery {
   const cursors = new Map<string, Map<string, number>>();
   /** What was released when somebody began to count; nothing is released before he has done. */
   const held = new Map<string, number>();
-  let counting = 0;
+  let reconciling = 0;
+  let lastTurn: Promise<void> = Promise.resolve();
   for (const { journal, sink, seq } of state.cursors()) cursorsOf(journal).set(sink, seq);
   const replayer = createReplayer({
     ...options,
@@ -211,23 +215,41 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     return true;
   }
 
-  function reconcileNow(range: ReconcileRange, signal: AbortSignal): Promise<Reconciliation> {
-    const opened = [...running.values()].map(({ reader, open }) => ({ reader, own: open?.() }));
-    for (const { reader, own } of opened) own?.noteDurable(reader.durableSeq());
-    if (counting++ === 0) for (const journal of running.keys()) held.set(journal, releasedSeq(journal));
-    return reconcile(
-      {
-        state,
-        readers: opened.map(({ reader, own }) => own ?? reader),
-        sinks: sinks.map(({ sink }) => sink),
-        rowsMax: RECONCILE_ROWS_MAX,
-        signal: AbortSignal.any([signal, halt.signal]),
-      },
-      range,
-    ).finally(() => {
-      for (const { own } of opened) own?.close();
-      if (--counting === 0) letGo();
-    });
+  /** One after the other: nothing is released while somebody counts, so those who count must not overlap for ever. */
+  async function reconcileInTurn(range: ReconcileRange, signal: AbortSignal): Promise<Reconciliation> {
+    if (reconciling >= RECONCILES_MAX)
+      throw new Overloaded('reconcile_busy', 'Others are reconciling: ask again later.', RECONCILE_RETRY_MS);
+    reconciling++;
+    const turn = lastTurn.then(() => reconcileNow(range, AbortSignal.any([signal, halt.signal])));
+    lastTurn = turn.then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      return await turn;
+    } finally {
+      reconciling--;
+    }
+  }
+
+  async function reconcileNow(range: ReconcileRange, signal: AbortSignal): Promise<Reconciliation> {
+    signal.throwIfAborted();
+    const own: JournalReader[] = [];
+    for (const journal of running.keys()) held.set(journal, releasedSeq(journal));
+    try {
+      const readers = [...running.values()].map(({ reader, open }) => {
+        if (open === undefined) return reader;
+        const opened = open();
+        own.push(opened);
+        opened.noteDurable(reader.durableSeq());
+        return opened;
+      });
+      const configured = sinks.map(({ sink }) => sink);
+      return await reconcile({ state, readers, sinks: configured, rowsMax: RECONCILE_ROWS_MAX, signal }, range);
+    } finally {
+      for (const one of own) one.close();
+      letGo();
+    }
   }
 
   function letGo(): void {
@@ -256,7 +278,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
     deadLetters: createDeadLetterDesk(state, replayer, limits.deadLetterBytesMax),
     removedSinks,
     dropSink,
-    reconcile: reconcileNow,
+    reconcile: reconcileInTurn,
     stop,
   };
 }

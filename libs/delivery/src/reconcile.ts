@@ -9,6 +9,7 @@ import type { CountedRange, CountRow } from './counters.ts';
 import type { LetteredRows } from './dead-letter.ts';
 import { STORE_SINK } from './messages.ts';
 import { createRowCounter } from './row-counter.ts';
+import { createSinkRanges } from './sink-ranges.ts';
 import type { PlacedCursor, State } from './state.ts';
 
 export interface ReconcileRange {
@@ -44,8 +45,8 @@ export interface Reconciliation {
   readonly fromMs: number;
   readonly toMs: number;
   readonly rows: readonly ReconcileRow[];
-  /** What of it has passed the store, by position: to be counted in its table. */
-  readonly ranges: readonly CountedRange[];
+  /** By sink: the positions that its `done` and dead letters stand for, to be looked for where it has sent them. */
+  readonly sinkRanges: Readonly<Record<string, readonly CountedRange[]>>;
   /**
    * Durable events that wait and were not looked at, because there are too many. 0: the figures are exact. Otherwise
    * `pending` is too low and, for sinks other than the store, `done` too high, by this at the most.
@@ -97,16 +98,36 @@ export async function reconcile(source: ReconcileSource, range: ReconcileRange):
   const deleted = sumLetters(state.deadLetters.deleted(fromMinute, untilMinute), startOf);
   const ahead = sumLetters(state.deadLetters.ahead(fromMinute, untilMinute), startOf);
   const since = new Map(state.knownSinks().map(({ sink, sinceMs }) => [sink, Math.ceil(sinceMs / MINUTE_MS)]));
+  const sinkRanges = new Map(
+    sinks.map(({ name }) => {
+      const sinceMinute = Math.max(fromMinute, since.get(name) ?? 0);
+      const counted =
+        sinceMinute === fromMinute ? ranges : state.countedRanges({ fromMinute: sinceMinute, untilMinute });
+      const cursors = new Map(
+        journals.map((one) => [one.reader.journal, one.cursors.find(({ sink }) => sink === name)?.seq]),
+      );
+      return [name, createSinkRanges(counted, (journal) => cursors.get(journal))];
+    }),
+  );
   const pending = new Map<string, Sums>(sinks.map(({ name }) => [name, new Map()]));
   let rowsLeft = source.rowsMax;
   let uncountedEvents = 0;
   for (const { reader, throughSeq, cursors } of journals) {
-    const found = await scanPending(reader, cursors, throughSeq, rowsLeft, source.signal, (behind, minute, type, n) => {
-      if (minute < fromMinute || minute >= untilMinute) return;
-      for (const sink of behind) {
-        const sums = pending.get(sink);
-        if (sums !== undefined) add(sums, startOf(minute), type, n);
-      }
+    const isAsked = (minute: number) => minute >= fromMinute && minute < untilMinute;
+    const found = await scanPending(reader, cursors, throughSeq, rowsLeft, source.signal, {
+      onCount(behind, minute, type, n) {
+        if (!isAsked(minute)) return;
+        for (const sink of behind) {
+          const sums = pending.get(sink);
+          if (sums !== undefined) add(sums, startOf(minute), type, n);
+        }
+      },
+      onPart(behind, minute, part) {
+        if (!isAsked(minute) || !behind.includes(STORE_SINK)) return;
+        for (const [name, one] of sinkRanges) {
+          if (!behind.includes(name) && startOf(minute) >= (since.get(name) ?? 0)) one.addAhead(part);
+        }
+      },
     });
     rowsLeft -= found.rows;
     uncountedEvents += found.uncounted;
@@ -129,7 +150,7 @@ export async function reconcile(source: ReconcileSource, range: ReconcileRange):
   return {
     fromMs: fromMinute * MINUTE_MS,
     toMs: untilMinute * MINUTE_MS,
-    ranges,
+    sinkRanges: Object.fromEntries([...sinkRanges].map(([name, one]) => [name, one.all()])),
     rows: (range.byMinute === true ? rows : byType(rows)).toSorted(order),
     uncountedEvents,
     addsUp: rows.every(({ perSink }) => Object.values(perSink).every(({ done }) => done >= 0)),
@@ -196,7 +217,12 @@ function sumLetters(letters: readonly LetteredRows[], startOf: (minute: number) 
   return sums;
 }
 
-type OnPending = (behind: readonly string[], minute: number, eventType: string, count: number) => void;
+/** `behind`: the sinks that are not done with it. */
+interface OnPending {
+  onCount(behind: readonly string[], minute: number, eventType: string, count: number): void;
+  /** Rows of one frame. */
+  onPart(behind: readonly string[], minute: number, part: CountedRange): void;
+}
 
 /** Counts the rows behind each cursor. Lets others run every 10,000 rows. */
 async function scanPending(
@@ -205,7 +231,7 @@ async function scanPending(
   throughSeq: number,
   rowsMax: number,
   signal: AbortSignal,
-  onPending: OnPending,
+  { onCount, onPart }: OnPending,
 ): Promise<{ rows: number; uncounted: number }> {
   const counter = createRowCounter();
   const places = cursors.toSorted((a, b) => a.seq - b.seq);
@@ -226,8 +252,9 @@ async function scanPending(
         const behind = places.filter(({ seq }) => seq < firstSeq && seq < lastSeq).map(({ sink }) => sink);
         const part = edges.length === 0 ? whole : sliceRun(whole, firstSeq, lastSeq);
         for (const { minute, eventType, count } of counter.count(part.bytes, part.extents)) {
-          onPending(behind, minute, eventType, count);
+          onCount(behind, minute, eventType, count);
         }
+        onPart(behind, Math.floor(frame.timeMs / MINUTE_MS), { journal: reader.journal, firstSeq, lastSeq });
         firstSeq = lastSeq + 1;
       }
       rows += frame.lastSeq - frame.firstSeq + 1;

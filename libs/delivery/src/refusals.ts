@@ -1,6 +1,6 @@
 /** Rows that a sink refuses for good: each becomes a dead letter before it counts as done. */
 import { Permanent, type RowFailure } from '@libs/pipeline';
-import { sliceRun } from './block.ts';
+import { type PickedRow, pickRows } from './block.ts';
 import type { CountedBlock } from './block-cutter.ts';
 import { CODE_LENGTH_MAX, chargeOf, MESSAGE_LENGTH_MAX, type RefusedRow } from './dead-letter.ts';
 import type { DeliveryClock, DeliveryLimits } from './limits.ts';
@@ -12,9 +12,10 @@ export interface Refusals {
   /**
    * Resolves once every row given is a dead letter. Waits for room as long as there is none. Throws `Permanent`
    * (`dead_letters_in_row`) when the sink has refused too many without taking one, the reason for which waiting ended,
-   * or what `persist` throws.
+   * or what `persist` throws. `hasTaken`: it has taken others of this block, so that these are no sign of a mistake in
+   * its setup; nor are those that are given up for their age, or an outage would end a sink for good.
    */
-  record(work: CountedBlock, failures: readonly RowFailure[], attempts: number): Promise<void>;
+  record(work: CountedBlock, failures: readonly RowFailure[], attempts: number, hasTaken: boolean): Promise<void>;
 }
 
 export interface RefusalsOptions {
@@ -46,20 +47,32 @@ export function createRefusals(options: RefusalsOptions): Refusals {
   }
 
   return {
-    async record(work, failures, attempts) {
+    async record(work, failures, attempts, hasTaken) {
       if (failures.length === 0) return;
-      if (runner.refusedInRow() + failures.length > limits.deadLettersInRowMax) throw tooMany(sink, failures, limits);
-      const rows = failures.map((failure) => refusedRow(sink, work, failure, attempts));
-      for (let from = 0; from < rows.length; from += ROWS_AT_ONCE) {
-        const some = rows.slice(from, from + ROWS_AT_ONCE);
+      const suspicious = hasTaken ? [] : failures.filter(({ isExpired }) => isExpired !== true);
+      const isTooMany = runner.refusedInRow() + suspicious.length > limits.deadLettersInRowMax;
+      if (suspicious.length > 0 && isTooMany) throw tooMany(sink, suspicious, limits);
+      const sorted = failures.toSorted((one, other) => one.seq - other.seq);
+      const rows = pickRows(
+        work.run,
+        sorted.map(({ seq }) => seq),
+      );
+      for (let from = 0; from < sorted.length; from += ROWS_AT_ONCE) {
+        const some = sorted.slice(from, from + ROWS_AT_ONCE).map((failure) => {
+          const row = rows.next().value;
+          if (row === undefined) throw new Error(`the block has no row ${failure.seq}`);
+          return refusedRow(sink, work.block.journal, row, failure, attempts);
+        });
         await awaitRoom(some.reduce((sum, { bytes }) => sum + chargeOf(bytes.byteLength), 0));
         await persist(() => state.deadLetters.add(some));
+        // A whole block may be refused, and the other sinks are not to wait for that.
+        await Bun.sleep(0);
       }
-      runner.noteRefused(rows.length);
-      const [first] = rows as [RefusedRow];
+      runner.noteRefused(suspicious.length);
+      const [first] = sorted as [RowFailure];
       const { journal } = work.block;
-      const reason = { seq: first.seq, code: first.code, reason: first.message };
-      logger.warn({ sink, journal, rows: rows.length, ...reason }, `sink ${sink} refuses rows: they are dead letters`);
+      const fields = { sink, journal, rows: sorted.length, seq: first.seq, code: first.code, reason: first.message };
+      logger.warn(fields, `sink ${sink} refuses rows: they are dead letters`);
     },
   };
 }
@@ -80,25 +93,23 @@ function tooMany(sink: string, failures: readonly RowFailure[], limits: Delivery
 
 const MINUTE_MS = 60_000;
 
-/** Takes a row out of its block. */
-export function refusedRow(
+function refusedRow(
   sink: string,
-  { block, run }: Pick<CountedBlock, 'block' | 'run'>,
-  failure: RowFailure,
+  journal: string,
+  { seq, timeMs, bytes }: PickedRow,
+  { code, message }: RowFailure,
   attempts: number,
 ): RefusedRow {
-  const { bytes, extents } = sliceRun(run, failure.seq, failure.seq);
-  const row = bytes.slice(0, -1);
   return {
     sink,
-    journal: block.journal,
-    seq: failure.seq,
-    minute: Math.floor((extents[0]?.timeMs ?? 0) / MINUTE_MS),
-    ...namesOf(row),
-    code: failure.code.slice(0, CODE_LENGTH_MAX),
-    message: failure.message.slice(0, MESSAGE_LENGTH_MAX),
+    journal,
+    seq,
+    minute: Math.floor(timeMs / MINUTE_MS),
+    ...namesOf(bytes),
+    code: code.slice(0, CODE_LENGTH_MAX),
+    message: message.slice(0, MESSAGE_LENGTH_MAX),
     attempts,
-    bytes: row,
+    bytes,
   };
 }
 

@@ -9,6 +9,7 @@ import type { DeadLetter, RangeContent, RangeMinute, RefusedRow } from './dead-l
 import { CODE_LENGTH_MAX, MESSAGE_LENGTH_MAX } from './dead-letter.ts';
 import { parseContent } from './dead-letter-table.ts';
 import type { DeliveryLimits } from './limits.ts';
+import { StateFailed } from './persist.ts';
 import { namesOf } from './refusals.ts';
 import type { SinkRunner } from './sink-runner.ts';
 import type { State } from './state.ts';
@@ -81,7 +82,7 @@ export function createReplayer(options: ReplayerOptions): Replayer {
     const [failure] = await write(runner, blockFrom(letter.journal, [{ seq: letter.firstSeq, bytes }]), signal);
     ended.throwIfAborted();
     if (failure !== undefined) throw new Permanent(failure.code, failure.message);
-    deadLetters.settle(letter);
+    changed(() => deadLetters.settle(letter));
     return 1;
   }
 
@@ -102,9 +103,10 @@ export function createReplayer(options: ReplayerOptions): Replayer {
       ended.throwIfAborted();
       const left = contentAfter(content, slice.lastSeq, rows);
       const replayed = rows.length - refused.length;
-      deadLetters.shrinkRange(letter, slice.lastSeq + 1, left, { replayed, refused });
+      const firstSeq = slice.lastSeq + 1;
+      changed(() => deadLetters.shrinkRange(letter, firstSeq, left, { replayed, refused }));
       done(replayed);
-      letter = { ...letter, firstSeq: slice.lastSeq + 1 };
+      letter = { ...letter, firstSeq };
       content = left;
     }
   }
@@ -146,9 +148,10 @@ export function createReplayer(options: ReplayerOptions): Replayer {
       else await replayRange(found, runner, signal, (more) => (rows += more));
       return { id, outcome: 'replayed', rows };
     } catch (error) {
+      if (error instanceof StateFailed) throw error;
       if (signal.aborted) return failed(id, 'interrupted', 'the replay was ended', rows);
       const reason = reasonOf(error);
-      deadLetters.refuseAgain(id, reason);
+      changed(() => deadLetters.refuseAgain(id, reason));
       return failed(id, reason.code, reason.message, rows);
     } finally {
       busy.delete(id);
@@ -156,7 +159,8 @@ export function createReplayer(options: ReplayerOptions): Replayer {
   }
 
   function stateFailed(id: number, error: unknown): ReplayOutcome {
-    if (isDiskFull(error)) return failed(id, 'disk_full', 'the disk is too full for the state database', 0);
+    if (error instanceof StateFailed && isDiskFull(error.cause))
+      return failed(id, 'disk_full', 'the disk is too full for the state database', 0);
     onFatal(error);
     return failed(id, 'state_failed', 'the state database failed', 0);
   }
@@ -179,6 +183,15 @@ export function createReplayer(options: ReplayerOptions): Replayer {
   }
 
   return { replay, isReplaying: (id) => busy.has(id) };
+}
+
+/** What fails here is the state's fault, and never a reason to keep a letter under the sink's name. */
+function changed(transaction: () => void): void {
+  try {
+    transaction();
+  } catch (error) {
+    throw new StateFailed(error);
+  }
 }
 
 interface Found {

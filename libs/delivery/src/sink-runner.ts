@@ -31,7 +31,7 @@ export interface SinkRunner {
   noteWritten(latencyMs: number): void;
   /** The sink took at least one row of its own. */
   noteTaken(): void;
-  /** Rows became dead letters. */
+  /** Rows became dead letters in a way that suggests a mistake in its setup. */
   noteRefused(rows: number): void;
   /** How many rows it has refused for good since it last took one. */
   refusedInRow(): number;

@@ -60,6 +60,7 @@ const MIGRATIONS: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   `,
   // frame_seq: the last end of a frame at or before the position, which is where a journal can be read from.
+  // Ranges of one sink may overlap: one that was dropped and comes back may stand before a range that it had parked.
   `
   ALTER TABLE cursors ADD COLUMN frame_seq INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE cursors ADD COLUMN doubt_seq INTEGER NOT NULL DEFAULT 0;
@@ -91,9 +92,9 @@ const MIGRATIONS: readonly string[] = [
     attempts INTEGER NOT NULL,
     first_at_ms INTEGER NOT NULL,
     last_at_ms INTEGER NOT NULL,
-    charged_bytes INTEGER NOT NULL,
-    UNIQUE (sink, journal, first_seq, kind)
+    charged_bytes INTEGER NOT NULL
   ) STRICT;
+  CREATE UNIQUE INDEX dead_letters_by_row ON dead_letters (sink, journal, first_seq) WHERE kind = 'row';
   CREATE INDEX dead_letters_by_minute ON dead_letters (minute);
 
   CREATE TABLE dead_letter_contents (

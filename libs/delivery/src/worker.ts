@@ -221,7 +221,7 @@ export function createWorker(options: WorkerOptions): Worker {
     if (firstSeq === lastSeq || left?.size === 1) {
       const seq = left === undefined ? firstSeq : ([...left][0] as number);
       const { code, message } = refused;
-      await refusals.record(work, [{ seq, code, message, permanent: true }], sender.attempts());
+      await refusals.record(work, [{ seq, code, message, permanent: true }], sender.attempts(), false);
       settled.add(seq);
       return { ...work, recordedAttempts: sender.attempts(), ambiguous: inDoubt };
     }

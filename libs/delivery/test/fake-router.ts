@@ -8,6 +8,8 @@ export interface FakeRouter {
   /** Rows that are refused for good, and those that are refused so many times more. */
   readonly refused: Set<number>;
   readonly flaky: Map<number, number>;
+  /** Rows that are given up for their age. */
+  readonly expired: Set<number>;
   /** What the following writes do, in order: throw, never answer until they are aborted, or what they do without it. */
   readonly script: (Error | 'hang' | 'take')[];
   readonly writes: { readonly firstSeq: number; readonly lastSeq: number; readonly only?: readonly number[] }[];
@@ -17,6 +19,7 @@ export function createFakeRouter(name = 'kafka', eventTypes?: ReadonlySet<string
   const rows = new Map<string, number>();
   const refused = new Set<number>();
   const flaky = new Map<number, number>();
+  const expired = new Set<number>();
   const script: FakeRouter['script'] = [];
   const writes: FakeRouter['writes'] = [];
 
@@ -36,6 +39,8 @@ export function createFakeRouter(name = 'kafka', eventTypes?: ReadonlySet<string
       if (only?.has(seq) === false || eventTypes?.has(row.eventType) === false) continue;
       const left = flaky.get(seq) ?? 0;
       if (refused.has(seq)) failures.push({ seq, code: 'too_large', message: 'too large', permanent: true });
+      else if (expired.has(seq))
+        failures.push({ seq, code: 'expired', message: 'too old', permanent: true, isExpired: true });
       else if (left > 0) {
         flaky.set(seq, left - 1);
         failures.push({ seq, code: 'busy', message: 'later', permanent: false });
@@ -56,5 +61,5 @@ export function createFakeRouter(name = 'kafka', eventTypes?: ReadonlySet<string
     },
     health: () => ({ state: 'healthy' }),
   };
-  return { sink, rows, refused, flaky, script, writes };
+  return { sink, rows, refused, flaky, expired, script, writes };
 }

@@ -54,16 +54,14 @@ function start(
       .flatMap(({ payload }) => new TextDecoder().decode(payload).trimEnd().split('\n'))
       .map((line) => ({ seq: (JSON.parse(line) as { seq: number }).seq, bytes: new TextEncoder().encode(line) }))
       .filter(({ seq }) => seq >= firstSeq && seq <= lastSeq);
-  const running = startProcess({
+  return startProcess({
     file,
     sinks: [store.sink(), { sink: router.sink, required: false, backlogEventsMax: 12 }],
     readers: [journal.reader()],
     limits: { blockRowsMax: 6 },
     more: { readRows },
     wrapState,
-    durable: [{ journal: 'j1', seq: journal.lastSeq() }],
   });
-  return running;
 }
 
 const isDone = ({ delivery }: Process): boolean => delivery.progress().every(({ seq }) => seq === ROW_COUNT);
@@ -90,13 +88,19 @@ test(
           store: createFakeStore(),
           router: createFakeRouter(),
         };
-        // The first block's second row is refused, its first attempt at the next block hangs until the range is parked.
-        world.router.flaky.set(1, 1);
-        world.router.refused.add(2);
-        world.router.script.push('take', 'hang');
+        // Of the second block one row is refused for good and another for now, until the range is parked.
+        world.router.refused.add(8);
+        world.router.flaky.set(9, Number.POSITIVE_INFINITY);
         const steps: string[] = [];
         const first = start(world, (state) => mortal(state, deadAt, steps));
-        await until(() => isDone(first) || first.fatal.length > 0, 'everything is done, or the process is dead');
+        const isDead = (): boolean => first.fatal.length > 0;
+        first.delivery.nudge('j1', 12);
+        await until(
+          () => isDead() || first.delivery.deadLetters.list({ limit: 1 }).length === 1,
+          'row 8 has its letter',
+        );
+        if (!isDead()) first.delivery.nudge('j1', ROW_COUNT);
+        await until(() => isDead() || isDone(first), 'the range is parked and the rest delivered');
         if (first.fatal.length === 0) {
           const { rows, addsUp } = await first.delivery.reconcile({ fromMs: 0, toMs: 3_600_000 }, NEVER);
           expect(addsUp).toBe(true);
@@ -104,12 +108,13 @@ test(
           expect(lettered).toBe(first.delivery.deadLetters.stats().sinks.reduce((sum, one) => sum + one.rows, 0));
         }
         world.router.refused.clear();
+        world.router.flaky.clear();
         await runThrough(first);
         await first.kill();
         const died = steps.length > deadAt;
         if (died) seen.add(steps.at(-1) as string);
-        world.router.script.length = 0;
         const second = start(world);
+        second.delivery.nudge('j1', ROW_COUNT);
         await runThrough(second);
         expect(second.fatal).toEqual([]);
         const { rows, addsUp } = await second.delivery.reconcile({ fromMs: 0, toMs: 3_600_000 }, NEVER);

@@ -29,7 +29,10 @@ test('done, dead letters, deleted and pending, by type and by minute, and only f
     expect(all).toEqual({
       fromMs: 0,
       toMs: DAY_MS,
-      ranges: [{ journal: 'j1', firstSeq: 1, lastSeq: 12 }],
+      sinkRanges: {
+        store: [{ journal: 'j1', firstSeq: 1, lastSeq: 12 }],
+        'http:a': [{ journal: 'j1', firstSeq: 1, lastSeq: 9 }],
+      },
       uncountedEvents: 0,
       addsUp: true,
       rows: [
@@ -49,7 +52,7 @@ test('done, dead letters, deleted and pending, by type and by minute, and only f
       ],
     });
     const some = await running.delivery.reconcile({ fromMs: 60_000, toMs: 120_001, byMinute: true }, NEVER);
-    expect(some).toMatchObject({ fromMs: 60_000, toMs: 180_000, ranges: [{ firstSeq: 1, lastSeq: 6 }] });
+    expect(some).toMatchObject({ fromMs: 60_000, toMs: 180_000, sinkRanges: { store: [{ firstSeq: 1, lastSeq: 6 }] } });
     expect(some.rows.map(({ minuteMs, eventType, perSink }) => [minuteMs, eventType, perSink['http:a']])).toEqual([
       [60_000, 'cart_created', undefined],
       [60_000, 'item_added', { ...none, acknowledged: 2, done: 1, deleted: 1 }],
@@ -164,11 +167,31 @@ test('a sink that was added within the range owes only what came since', () =>
       durable: [{ journal: 'j1', seq: journal.append(ROWS, DAY_MS + 120_000) }],
     });
     await until(() => running.released.at(-1)?.seq === 6, 'everything is done');
-    const { rows } = await running.delivery.reconcile({ fromMs: DAY_MS, toMs: 2 * DAY_MS }, NEVER);
+    const { rows, sinkRanges } = await running.delivery.reconcile({ fromMs: DAY_MS, toMs: 2 * DAY_MS }, NEVER);
+    expect(sinkRanges).toEqual({
+      store: [{ journal: 'j1', firstSeq: 1, lastSeq: 6 }],
+      kafka: [{ journal: 'j1', firstSeq: 4, lastSeq: 6 }],
+    });
     expect(rows.map(({ acknowledged, perSink }) => [acknowledged, perSink['store']?.done, perSink['kafka']])).toEqual([
       [2, 2, { ...none, acknowledged: 1, done: 1 }],
       [4, 4, { ...none, acknowledged: 2, done: 2 }],
     ]);
     expect([...router.rows.keys()]).toEqual(['j1:4', 'j1:5', 'j1:6']);
     await running.stop();
+  }));
+
+test('a sink that is ahead of the store is looked for what it has, minute by minute', () =>
+  withSetup(async ({ journal, store, start }) => {
+    const router = createFakeRouter();
+    store.script.push({ do: 'hang', stored: 'none' });
+    for (let minute = 1; minute <= 3; minute++) journal.append(ROWS, minute * 60_000);
+    const running = start({ sinks: [store.sink(), router.sink], durable: [{ journal: 'j1', seq: 9 }] });
+    await until(() => running.progress.some(({ sink, seq }) => sink === 'kafka' && seq === 9), 'the router is done');
+    const { rows, sinkRanges } = await running.delivery.reconcile({ fromMs: 120_000, toMs: 180_000 }, NEVER);
+    expect(sinkRanges).toEqual({ store: [], kafka: [{ journal: 'j1', firstSeq: 4, lastSeq: 6 }] });
+    expect(rows.map(({ perSink }) => [perSink['store']?.pending, perSink['kafka']?.done])).toEqual([
+      [1, 1],
+      [2, 2],
+    ]);
+    await running.kill();
   }));

@@ -113,6 +113,38 @@ test('refused rows with others taken in between never stop a sink', () => {
   });
 });
 
+test('many refused rows do not stop a sink that takes others of the same block, at once or before', () => {
+  const router = createFakeRouter();
+  for (const seq of [1, 2, 3, 4, 5, 6]) router.refused.add(seq);
+  // Of the second block nothing is refused before the rest of it was taken.
+  for (const seq of [11, 12, 13, 14, 15, 16]) router.flaky.set(seq, Number.POSITIVE_INFINITY);
+  return withRouter(router, async ({ journal, start }) => {
+    journal.append(TEN);
+    const limits = { blockRowsMax: 10, deadLettersInRowMax: 5 };
+    const running = start({ limits, durable: [{ journal: 'j1', seq: journal.append(TEN) }] });
+    await until(() => router.writes.some(({ firstSeq, only }) => firstSeq === 11 && only === undefined), 'it is sent');
+    for (const seq of [11, 12, 13, 14, 15, 16]) router.refused.add(seq);
+    await until(() => seqOf(running, 'kafka') === 20, 'the router is done');
+    expect(running.delivery.deadLetters.stats().sinks).toMatchObject([{ letters: 12, rows: 12 }]);
+    expectRows(router, 20, [1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16]);
+    await running.stop();
+  });
+});
+
+test('rows that are given up for their age never stop a sink: after a long outage it goes on', () => {
+  const router = createFakeRouter();
+  for (let seq = 1; seq <= 20; seq++) router.expired.add(seq);
+  return withRouter(router, async ({ journal, start }) => {
+    for (let frame = 0; frame < 3; frame++) journal.append(TEN);
+    const limits = { blockRowsMax: 10, deadLettersInRowMax: 5 };
+    const running = start({ limits, durable: [{ journal: 'j1', seq: 30 }] });
+    await until(() => seqOf(running, 'kafka') === 30, 'the router is done');
+    expect(running.delivery.deadLetters.stats().sinks).toMatchObject([{ letters: 20 }]);
+    for (let seq = 21; seq <= 30; seq++) expect(router.rows.get(`j1:${seq}`)).toBe(1);
+    await running.stop();
+  });
+});
+
 test('with no room for dead letters the sink stops taking, loudly, and goes on by itself once there is room', () => {
   const router = createFakeRouter();
   router.refused.add(2).add(12);

@@ -236,3 +236,65 @@ test('a range stays when its rows are not in the store, shrinks by what was repl
     for (let seq = 1; seq <= lastSeq; seq++) expect(router.rows.get(`j1:${seq}`)).toBeGreaterThanOrEqual(1);
     await again.stop();
   }));
+
+test('a sink that was dropped and comes back may park a range that begins where one of its letters does', () =>
+  withSetup(async ({ journal, store, start }) => {
+    const router = createFakeRouter();
+    router.script.push(...Array.from({ length: 500 }, () => new Retryable('down', 'down')));
+    const entry = { sink: router.sink, required: false, backlogEventsMax: 4, from: 'oldest' as const };
+    const durable = [{ journal: 'j1', seq: 0 }];
+    for (let frame = 0; frame < 6; frame++) durable[0] = { journal: 'j1', seq: journal.append(ROWS) };
+    const isParked = (running: ReturnType<typeof start>, letters: number) =>
+      until(() => running.delivery.deadLetters.list({ limit: 5 }).length === letters, `${letters} ranges are parked`);
+    const first = start({ sinks: [store.sink(), entry], durable });
+    await isParked(first, 1);
+    await first.stop();
+    const without = start({ durable });
+    expect(without.delivery.dropSink('kafka')).toBe(true);
+    await without.stop();
+    const again = start({ sinks: [store.sink(), entry], durable });
+    await isParked(again, 2);
+    expect(again.fatal).toEqual([]);
+    expect(again.delivery.deadLetters.list({ limit: 5 })).toMatchObject([{ firstSeq: 1 }, { firstSeq: 1 }]);
+    await again.stop();
+  }));
+
+test('whoever reconciles all the time, and others with him, does not keep the journal from being released', () =>
+  withSetup(async ({ journal, store, start }) => {
+    const router = createFakeRouter();
+    router.script.push(...Array.from({ length: 5_000 }, () => new Retryable('down', 'down')));
+    for (let frame = 0; frame < 6; frame++) journal.append(ROWS);
+    const running = start({
+      sinks: [store.sink(), router.sink],
+      limits: { blockRowsMax: 9 },
+      durable: [{ journal: 'j1', seq: 18 }],
+    });
+    let counted = 0;
+    let isOver = false;
+    async function ask(): Promise<void> {
+      while (!isOver) {
+        await running.delivery.reconcile({ fromMs: 0, toMs: 3_600_000 }, NEVER);
+        counted++;
+      }
+    }
+    const asking = [ask(), ask(), ask()];
+    await until(() => counted > 10, 'they count');
+    router.script.length = 0;
+    router.script.push('take', 'hang');
+    await until(() => seqOf(running, 'kafka') === 9, 'half of it is done');
+    await until(() => running.released.at(-1)?.seq === 9, 'it is released');
+    isOver = true;
+    await Promise.all(asking);
+    await running.kill();
+  }));
+
+test('reconciliations that wait for others are bounded', () =>
+  withSetup(async ({ journal, start }) => {
+    const running = start({ durable: [{ journal: 'j1', seq: journal.append(ROWS) }] });
+    const all = Array.from({ length: 100 }, () => running.delivery.reconcile({ fromMs: 0, toMs: 1 }, NEVER));
+    const settled = await Promise.allSettled(all);
+    expect(settled.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(1);
+    expect(settled.at(-1)).toMatchObject({ status: 'rejected', reason: { code: 'reconcile_busy' } });
+    expect(await running.delivery.reconcile({ fromMs: 0, toMs: 1 }, NEVER)).toMatchObject({ addsUp: true });
+    await running.stop();
+  }));

@@ -62,6 +62,31 @@ test('a secret and a folder whose names were not synced when their process died 
   expect(knows(three.journal, 'acknowledged')).toBe(true);
 });
 
+test('what every sink has is condensed once it is settled, and no sooner', async () => {
+  const disk = newDisk();
+  let settledSeq = 0;
+  const { journal } = open(disk, { settledSeq: () => settledSeq });
+  const isThere = (segment: number): boolean => filesOf(disk).includes(`${String(segment).padStart(12, '0')}.segment`);
+  const ends: number[] = [];
+  while (ends.length < 2) {
+    await until(() => journal.noRoom(4_000, 1) === undefined);
+    await appendKeys(journal, [`key-${journal.nextSeq()}`], 'x'.repeat(4_000));
+    if (isThere(ends.length + 2)) ends.push(journal.durableSeq() - 1);
+  }
+  journal.release(journal.id, journal.durableSeq());
+  // One that may go shows that the others have had their chance.
+  for (const [at, end] of ends.entries()) {
+    expect([1, 2].map(isThere)).toEqual([at < 1, true]);
+    expect(journal.state().pendingBytes).toBe(0);
+    settledSeq = end;
+    journal.release(journal.id, journal.durableSeq());
+    await appendKeys(journal, [`key-${journal.nextSeq()}`]);
+    journal.release(journal.id, journal.durableSeq());
+    await until(() => !isThere(at + 1));
+  }
+  expect(knows(journal, 'key-1')).toBe(true);
+});
+
 test('workers that start for the first time at once share one secret', async () => {
   const disk = newDisk();
   let faster: Opened | undefined;

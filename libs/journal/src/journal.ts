@@ -27,12 +27,23 @@ export interface JournalOptions {
   readonly limits: JournalLimits;
   /** A fact for the operator's log. */
   readonly log: (message: string, fields: Record<string, unknown>) => void;
+  /**
+   * Segments beyond this sequence number are not condensed yet, though every sink has them. Asked at every release and
+   * once a second. Default: none is kept for longer than the sinks need it.
+   */
+  readonly settledSeq?: () => number;
   /** Everything up to and including `seq` is durable. */
   readonly onDurable: (seq: number) => void;
   /** The disk refused a write or a sync: answer what waits with `retry`, then end the process. */
   readonly onFailed: (error: Error) => void;
   readonly clock?: ClockSources;
   readonly newSalt?: () => bigint;
+}
+
+/** A journal that is no longer written, and its last sequence number: all of it is durable. */
+export interface LeftoverEnd {
+  readonly journal: string;
+  readonly lastSeq: number;
 }
 
 /** Why a row cannot be appended now. */
@@ -50,8 +61,10 @@ export interface Journal {
   find(id: IdHash): number;
   /** True when a journal that is no longer written holds this id within the window. */
   wasSeen(id: IdHash): boolean;
-  /** Journals that are no longer written, with the last sequence number of each: all of it is durable. */
-  leftovers(): readonly { readonly journal: string; readonly lastSeq: number }[];
+  /** Which of them that is. */
+  seenIn(id: IdHash): LeftoverEnd | undefined;
+  /** Journals that are no longer written. */
+  leftovers(): readonly LeftoverEnd[];
   /** The sequence number that the next appended row gets. */
   nextSeq(): number;
   /**
@@ -226,7 +239,7 @@ export function openJournal(options: JournalOptions): Journal {
 
   function releaseSegments(): void {
     segments
-      .release(releasedSeq)
+      .release(Math.min(releasedSeq, options.settledSeq?.() ?? releasedSeq))
       .catch((error: Error) =>
         log('A delivered segment could not be condensed; it is tried again', { journal: id, reason: error.message }),
       );
@@ -279,7 +292,11 @@ export function openJournal(options: JournalOptions): Journal {
     hash: createIdHasher(secret),
     find: index.find,
     wasSeen: (hash) => leftovers.length > 0 && leftovers.some((one) => one.has(hash)),
-    leftovers: () => leftovers.map((one) => ({ journal: one.journal, lastSeq: one.lastSeq() })),
+    seenIn(hash) {
+      const found = leftovers.find((one) => one.has(hash));
+      return found === undefined ? undefined : endOf(found);
+    },
+    leftovers: () => leftovers.map(endOf),
     nextSeq: index.nextSeq,
     noRoom,
     frameBytesMax,
@@ -329,6 +346,10 @@ function openLeftovers(
     .filter((one) => one.worker === undefined || one.worker >= options.workers)
     .map((one) => openLeftover(options, one, secretCheck, nowMs))
     .filter((one) => one !== undefined);
+}
+
+function endOf({ journal, lastSeq }: Leftover): LeftoverEnd {
+  return { journal, lastSeq: lastSeq() };
 }
 
 function refusal(code: NoRoom['code'], message: string, afterMs: number): NoRoom {

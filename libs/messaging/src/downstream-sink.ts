@@ -54,13 +54,13 @@ export function createDownstreamSink(options: DownstreamOptions, deps: Downstrea
         'retries_exhausted',
         `Sent ${answers} times, each time in vain; the last time ${reply.message}`,
       );
-    if (isOld(row)) return refusal(row, 'expired', `${expiry()}; the last time ${reply.message}`);
+    if (isOld(row)) return expired(row, `${expiry()}; the last time ${reply.message}`);
     return retryLater(row, reply);
   }
 
   /** An old event goes to the dead letters even when it cannot be tried: an outage must not fill the journal. */
   function hold(row: StoredRow, stop: Stop): RowFailure {
-    if (stop.afterMs !== undefined && isOld(row)) return refusal(row, 'expired', `${expiry()}. ${stop.message}`);
+    if (stop.afterMs !== undefined && isOld(row)) return expired(row, `${expiry()}. ${stop.message}`);
     return retryLater(row, stop);
   }
 
@@ -143,6 +143,10 @@ export function createDownstreamSink(options: DownstreamOptions, deps: Downstrea
 
 function refusal({ seq }: StoredRow, code: string, message: string): RowFailure {
   return { seq, code, message, permanent: true };
+}
+
+function expired(row: StoredRow, message: string): RowFailure {
+  return { ...refusal(row, 'expired', message), isExpired: true };
 }
 
 function retryLater({ seq }: StoredRow, { code, message }: Pick<Failed, 'code' | 'message'>): RowFailure {

@@ -1,3 +1,13 @@
+export {
+  createKafkaAudit,
+  type KafkaAudit,
+  type KafkaAuditDeps,
+  type KafkaAuditOptions,
+  type KafkaAuditQuery,
+  type KafkaCount,
+  type KafkaCounts,
+} from './kafka-audit.ts';
+export { type KafkaPage, type KafkaReader, openKafkaJsReader, type PartitionSpan } from './kafka-audit-reader.ts';
 export type {
   KafkaBatch,
   KafkaClient,

@@ -40,18 +40,21 @@ export interface KafkaJsClientDeps {
   readonly nowMs: () => number;
 }
 
-/** Builds the client; nothing connects yet. Throws `TypeError` when a broker is not `host:port`. */
-export function createKafkaJsClient(options: KafkaConnectionOptions, deps: KafkaJsClientDeps): KafkaClient {
+/** A client of kafkajs and the sockets that it makes; nothing connects yet. */
+export interface OpenKafkaJs {
+  readonly kafka: KafkaJs;
+  readonly connections: Connections;
+}
+
+/** Each call opens one of its own. Throws `TypeError` when a broker is not `host:port`. */
+export function createKafkaJsOpener(options: KafkaConnectionOptions, deps: KafkaJsClientDeps): () => OpenKafkaJs {
   silenceNegativeTimers();
-  if (options.compression === 'zstd') registerZstd();
   const wrong = options.brokers.find((broker) => !/^[^\s:/]+:\d{1,5}$/.test(broker));
   if (wrong !== undefined || options.brokers.length === 0)
     throw new TypeError(`not a broker: ${wrong ?? 'none given'}`);
   const logCreator = createKafkaLog(deps.logger, deps.nowMs);
-  const compression = COMPRESSION_TYPES[options.compression ?? 'none'];
-  const timeout = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
 
-  function open(): { readonly kafka: KafkaJs; readonly connections: Connections } {
+  return () => {
     const connections = createConnections();
     const kafka = new kafkajs.Kafka({
       brokers: [...options.brokers],
@@ -60,7 +63,7 @@ export function createKafkaJsClient(options: KafkaConnectionOptions, deps: Kafka
       ...(options.sasl === undefined ? {} : { sasl: options.sasl as kafkajs.SASLOptions }),
       connectionTimeout: options.connectionTimeoutMs ?? CONNECTION_TIMEOUT_MS,
       authenticationTimeout: options.connectionTimeoutMs ?? CONNECTION_TIMEOUT_MS,
-      requestTimeout: timeout,
+      requestTimeout: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
       enforceRequestTimeout: true,
       retry: RETRY,
       socketFactory: connections.socketFactory,
@@ -68,7 +71,15 @@ export function createKafkaJsClient(options: KafkaConnectionOptions, deps: Kafka
       logCreator,
     });
     return { kafka, connections };
-  }
+  };
+}
+
+/** Builds the client; nothing connects yet. Throws `TypeError` when a broker is not `host:port`. */
+export function createKafkaJsClient(options: KafkaConnectionOptions, deps: KafkaJsClientDeps): KafkaClient {
+  if (options.compression === 'zstd') registerZstd();
+  const open = createKafkaJsOpener(options, deps);
+  const compression = COMPRESSION_TYPES[options.compression ?? 'none'];
+  const timeout = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
 
   async function findTopics(names: readonly string[], create: NewTopicSettings | undefined, signal: AbortSignal) {
     const { kafka, connections } = open();
@@ -122,9 +133,7 @@ async function readTopic(admin: Admin, name: string): Promise<TopicState> {
   }
 }
 
-interface ProducerParts {
-  readonly kafka: KafkaJs;
-  readonly connections: Connections;
+interface ProducerParts extends OpenKafkaJs {
   readonly compression: kafkajs.CompressionTypes;
   readonly timeout: number;
 }
@@ -184,7 +193,7 @@ function definedOnly<T extends object>(options: T): Partial<T> {
 }
 
 /** kafkajs brings gzip alone; the runtime has zstd. The list of codecs is the library's own, one for the process. */
-function registerZstd(): void {
+export function registerZstd(): void {
   const compress = promisify(zstdCompress);
   const decompress = promisify(zstdDecompress);
   kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({

@@ -107,12 +107,13 @@ export function createKafkaSink(options: KafkaSinkOptions, deps: KafkaSinkDeps):
       });
     lanes.delete(key);
     lanes.set(key, lane);
-    if (lanes.size > LANES_MAX) closeIdle();
+    if (lanes.size > LANES_MAX) closeIdle(lane);
     return lane;
   }
 
-  function closeIdle(): void {
-    const idle = [...lanes].find(([, lane]) => !lane.isBusy());
+  /** But for the one that is about to be used. */
+  function closeIdle(needed: Lane): void {
+    const idle = [...lanes].find(([, lane]) => lane !== needed && !lane.isBusy());
     if (idle === undefined) return;
     lanes.delete(idle[0]);
     void idle[1].close(AbortSignal.timeout(LANE_CLOSE_TIMEOUT_MS));

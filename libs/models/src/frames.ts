@@ -35,7 +35,9 @@ const confirmationsSchema = z.strictObject({
   confirmations: z
     .boolean()
     .optional()
-    .meta({ description: 'event_confirmed as each event is stored; true when absent.' }),
+    .meta({
+      description: 'event_confirmed as each event is stored and, where it goes further, routed; true when absent.',
+    }),
 });
 
 const heartbeatSchema = z
@@ -98,7 +100,10 @@ export const serverFrameSchema = z
         seq: seq.optional(),
         level: z.enum(ACK_LEVELS),
       })
-      .meta({ description: 'The event reached this level.' }),
+      .meta({
+        description:
+          'The event reached this level: stored, and then routed, once every sink beside the store is done with it, if its type goes to one.',
+      }),
     z
       .looseObject({ type: z.literal('overloaded'), ...stamped, message: z.string().optional() })
       .meta({ description: 'Too much is unacknowledged or unread; close code 1013 follows.' }),

@@ -11,7 +11,7 @@ const count = z.int().min(0);
 const requestId = z.string().meta({ description: 'The same as in the X-Request-Id header and in the logs.' });
 const durability = z.enum([...ACK_LEVELS, 'none']).meta({
   description:
-    'The level that was reached: journal is on disk, stored is in the database as well; none when nothing was stored.',
+    'The level that was reached: journal is on disk, stored is in the database as well, routed is done with by every other sink, too; none when nothing was stored.',
 });
 const deduplication = z.literal('local').meta({
   description:

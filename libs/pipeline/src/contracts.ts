@@ -3,9 +3,15 @@
  * here and nowhere else.
  */
 
-/** The level of safety that a caller waits for before it gets its answer, weakest first. */
-export const ACK_LEVELS = ['journal', 'stored'] as const;
+/**
+ * The level of safety that a caller waits for before it gets its answer, weakest first. `journal`: on disk. `stored`: in the
+ * store as well. `routed`: every other sink that is configured is done with it, too: it has the event, or does not take its
+ * type, or has given it up as a dead letter. Without another sink `routed` is reached together with `stored`.
+ */
+export const ACK_LEVELS = ['journal', 'stored', 'routed'] as const;
 export type AckLevel = (typeof ACK_LEVELS)[number];
+/** The levels that deliver brings an event to. */
+export type DeliveredLevel = Exclude<AckLevel, 'journal'>;
 
 /** Where a row stands: the journal's UUID and the event's sequence number in it (from 1, without gaps). */
 export interface Position {
@@ -34,6 +40,14 @@ export interface Duplicate {
   readonly kind: 'duplicate';
   readonly level: AckLevel;
   readonly position?: Position;
+  /** Present when that copy is not in our own journal. */
+  readonly elsewhere?: CopyElsewhere;
+}
+
+/** Where a durable copy of an event is: in the journal of this tag (see `journalTag`), not beyond this sequence number. */
+export interface CopyElsewhere {
+  readonly journalTag: string;
+  readonly throughSeq: number;
 }
 
 /** The event can never be accepted as it is: `code` is stable, `field` a path with dots and brackets. */
@@ -108,6 +122,8 @@ export interface RowFailure {
   readonly message: string;
   /** True: sending it again can never help. */
   readonly permanent: boolean;
+  /** Given up for its age, after an outage: this says nothing of how the sink is set up. Only with `permanent`. */
+  readonly isExpired?: true;
 }
 
 export interface WriteContext {

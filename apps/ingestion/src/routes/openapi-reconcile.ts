@@ -47,10 +47,14 @@ export const RECONCILE_DETAIL = {
       TEXT,
     ),
     queryParameter('to', 'End; now when absent.', TEXT),
-    queryParameter('deep', 'true: read topics back instead of trusting their offsets. Slow.', {
-      type: 'boolean',
-      default: false,
-    }),
+    queryParameter(
+      'deep',
+      'true: read topics back instead of trusting what was acknowledged; copies are found only so. Up to a minute.',
+      {
+        type: 'boolean',
+        default: false,
+      },
+    ),
   ],
   responses: {
     '200': reply(

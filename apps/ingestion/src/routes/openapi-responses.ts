@@ -1,5 +1,6 @@
 /** The pieces that the operations of the API document share. */
 import { type OpenApiSchemaName, schemaRef } from '@libs/models';
+import { ACK_LEVELS } from '@libs/pipeline';
 
 export const EXAMPLE_REQUEST_ID = '0199c2a4-7b21-7000-8d1e-2f3a4b5c6d7e';
 
@@ -53,8 +54,10 @@ export const ACK_PARAMETER = {
   name: 'ack',
   in: 'query' as const,
   description:
-    'What the reply waits for: journal (on disk) or stored (in the database). When stored takes too long, the reply is 202 and names the level that was reached.',
-  schema: { type: 'string' as const, enum: ['journal', 'stored'], default: 'journal' },
+    'What the reply waits for: journal (on disk), stored (in the database as well) or routed (every other sink is done with it, too: ' +
+    'it has the event, does not take its type, or has given it up as a dead letter). When that takes too long, the reply is 202 ' +
+    'and names the level that was reached.',
+  schema: { type: 'string' as const, enum: [...ACK_LEVELS], default: 'journal' },
 };
 
 export const REQUEST_ID_PARAMETER = {

@@ -20,13 +20,14 @@ describe('readAck', () => {
     expect(readAck('http://x/events?ack=journal')).toBe('journal');
     expect(readAck('http://x/events?a=b&ack=stored')).toBe('stored');
     expect(readAck('http://x/events?ack=%73tored')).toBe('stored');
+    expect(readAck('http://x/events?ack=routed')).toBe('routed');
   });
 
-  test.each(['', 'routed', 'Stored', 'stored ', '%', '%00', 'journal,stored'])('refuses %p by name', (level) => {
+  test.each(['', 'delivered', 'Stored', 'stored ', '%', '%00', 'journal,stored'])('refuses %p by name', (level) => {
     const error = refusal(() => readAck(`http://x/events?ack=${level}`));
     expect(error.status).toBe(400);
     expect(error.code).toBe('invalid_parameter');
-    expect(error.details).toEqual({ parameter: 'ack', allowed: ['journal', 'stored'] });
+    expect(error.details).toEqual({ parameter: 'ack', allowed: ['journal', 'stored', 'routed'] });
   });
 });
 

@@ -153,7 +153,7 @@ export function createEventFlow(deps: EventFlowDeps): EventFlow {
     const names = namesOf(record, frame.isArray ? undefined : frame.eventId, seq);
     const path = frame.isArray && outcome.kind === 'rejected' ? `payload[${index}]` : 'payload';
     if (!hub.send(ws, outcomeText(at, names, path, outcome))) return false;
-    if (ws.data.confirmations !== undefined) confirmations.acknowledged(ws, outcome, names);
+    if (ws.data.confirmations !== undefined) confirmations.acknowledged(ws, outcome, names, record);
     return true;
   }
 

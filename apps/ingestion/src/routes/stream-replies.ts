@@ -3,7 +3,7 @@
  * together from pieces that are JSON already, because there is one for every event.
  */
 import type { FrameProblem } from '@libs/models';
-import { formatPosition, type Outcome } from '@libs/pipeline';
+import { type DeliveredLevel, formatPosition, type Outcome } from '@libs/pipeline';
 import { clip, eventIdOf } from './replies.ts';
 
 export interface Hello {
@@ -81,8 +81,8 @@ export function errorText(
   return `{"type":"event_error","timestamp":"${timestamp}"${names},${what}}`;
 }
 
-export function confirmedText(timestamp: string, names: string): string {
-  return `{"type":"event_confirmed","timestamp":"${timestamp}"${names},"level":"stored"}`;
+export function confirmedText(timestamp: string, names: string, level: DeliveredLevel): string {
+  return `{"type":"event_confirmed","timestamp":"${timestamp}"${names},"level":"${level}"}`;
 }
 
 /** ISO 8601 text of the wall clock, made once a millisecond. */

@@ -88,7 +88,7 @@ export function createStream(deps: StreamDeps): Stream {
       logger.debug({ connectionId: connectionIdOf(ws.data), code, reason }, 'closing a WebSocket');
     },
   });
-  const confirmations = createConfirmations({ ingestion, limits, send: hub.send, timestamp });
+  const confirmations = createConfirmations({ ingestion, limits, send: hub.send, timestamp, now });
   const expiry = createExpiry({ wallMs: deps.wallMs ?? Date.now, expired: (ws) => hub.end(ws, 1008, 'token_expired') });
   const count = counters === undefined ? () => {} : counters.count;
   const parse = createFrameParser({ eventsMax: TURN_EVENTS_MAX });

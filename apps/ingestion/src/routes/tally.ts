@@ -1,5 +1,5 @@
 /** Adds up the outcomes of a batch and words its reply. Memory is bounded however long the batch is. */
-import type { AckLevel, Outcome } from '@libs/pipeline';
+import { ACK_LEVELS, type AckLevel, type Outcome } from '@libs/pipeline';
 import { clip, retryAfterSeconds } from './replies.ts';
 
 /** Items listed in `results` (a stream has no count limit; the counts stay exact). */
@@ -123,7 +123,7 @@ function statusOf({ accepted, duplicates, rejected, retries, atomic }: StatusInp
 }
 
 function weaker(a: AckLevel | undefined, b: AckLevel): AckLevel {
-  return a === 'journal' ? a : b;
+  return a !== undefined && ACK_LEVELS.indexOf(a) < ACK_LEVELS.indexOf(b) ? a : b;
 }
 
 function failureOf(

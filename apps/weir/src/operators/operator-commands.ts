@@ -118,7 +118,7 @@ function addReconcile(program: Command, context: CliContext, done: Done): void {
     .description('does it all add up: acknowledged = stored + dead letters + pending, by type and sink')
     .option('--from <time>', 'beginning (2026-03-14T09:00:00Z); an hour before the end when absent')
     .option('--to <time>', 'end; now when absent')
-    .option('--deep', 'read topics back instead of trusting their offsets; slow', false)
+    .option('--deep', 'read topics back instead of trusting what was acknowledged; slow', false)
     .action(async (flags: ServiceFlags & { readonly from?: string; readonly to?: string; readonly deep: boolean }) =>
       done(await reconcile(operatorsOf(flags, context), flags, { terminal: context.terminal, json: flags.json })),
     );
