@@ -82,6 +82,7 @@ describe.skipIf(lacks({ start: ['kafka', 'kcat'] }))('a Kafka that forgets', () 
         const run = await startKafkaRun({ seed: SEED, rewrites: [HASTY, ...rewrites] });
         run.load();
         await run.acknowledged(300);
+        await run.sinkIs('kafka', ({ state }) => state === 'healthy', 'healthy');
         await run.kafka.kill();
         // The first write has failed by then.
         await run.sinkIs('kafka', ({ state }) => state !== 'healthy', 'away');

@@ -35,8 +35,8 @@ const SHORT_CLAIMS: Rewrite = {
 const LONG_CLAIMS: Rewrite = { ...SHORT_CLAIMS, replace: 'const CLAIM_MS = 600_000;' };
 const BUSY_IS_DUPLICATE: Rewrite = {
   file: 'apps/ingestion/src/accept.ts',
-  find: "verdict.kind === 'duplicate' ? DURABLE_DUPLICATE",
-  replace: "verdict.kind !== 'claimed' ? DURABLE_DUPLICATE",
+  find: "verdict.kind === 'duplicate' ? duplicateElsewhere(verdict.copy)",
+  replace: "verdict.kind !== 'claimed' ? duplicateElsewhere()",
 };
 const DIE_UNCONFIRMED: Rewrite = {
   file: 'apps/ingestion/src/accept.ts',

@@ -10,6 +10,8 @@ export interface SocketClient {
   readonly messages: readonly Message[];
   send(event: SentEvent): void;
   heartbeat(): void;
+  /** Asks for `event_confirmed` from now on. */
+  subscribe(): void;
   /** Waits for so many messages of a type. */
   heard(type: string, count?: number): Promise<readonly Message[]>;
   /** Waits for the end; resolves to the close code. */
@@ -42,6 +44,7 @@ export async function connectSocket(url: string): Promise<SocketClient> {
     messages,
     send: (event) => socket.send(`{"type":"cart_event","payload":${event.text}}`),
     heartbeat: () => socket.send('{"type":"heartbeat"}'),
+    subscribe: () => socket.send('{"type":"subscribe"}'),
     heard,
     async closed() {
       await until(() => code !== undefined, 'the WebSocket is closed');

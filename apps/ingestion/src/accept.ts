@@ -138,9 +138,7 @@ export function createAccept(deps: AcceptDeps): Accept {
     if (verdict.kind === 'claimed' || verdict.kind === 'skipped') return true;
     batch.good[at] = undefined;
     batch.outcomes[at] =
-      verdict.kind === 'duplicate'
-        ? duplicateElsewhere(verdict.copy)
-        : { ...CLAIMED_ELSEWHERE, afterMs: verdict.afterMs };
+      verdict.kind === 'duplicate' ? duplicateElsewhere(verdict.copy) : claimedElsewhere(verdict.afterMs);
     return false;
   }
 
@@ -298,11 +296,10 @@ const FAILED: Retry = {
   afterMs: 1_000,
 };
 
-const CLAIMED_ELSEWHERE = {
-  kind: 'retry',
-  code: 'claimed_elsewhere',
-  message: 'another process has this event and has not made it durable yet',
-} as const;
+function claimedElsewhere(afterMs: number): Retry {
+  const message = 'another process has this event and has not made it durable yet';
+  return { kind: 'retry', code: 'claimed_elsewhere', message, afterMs };
+}
 
 const NOT_STORED: Rejected = {
   kind: 'rejected',

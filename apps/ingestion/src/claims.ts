@@ -69,8 +69,8 @@ export function createClaims(window: AskedWindow, limits: ClaimLimits, monotonic
   }
 
   function fly(): void {
-    const flight = waiting.shift();
-    if (flight === undefined || isFlying) return;
+    const flight = isFlying ? undefined : waiting.shift();
+    if (flight === undefined) return;
     isFlying = true;
     ask(flight.keys).then(
       (verdicts) => land(flight, verdicts),
@@ -96,7 +96,8 @@ export function createClaims(window: AskedWindow, limits: ClaimLimits, monotonic
     flight.verdicts = verdicts;
     for (const key of flight.keys) asked.delete(key);
     flight.landed.resolve();
-    if (waiting.length > 0) fly();
+    // Not at once: whoever shares one of these claims appends first, so that nobody gives back what another has appended.
+    if (waiting.length > 0) setImmediate(fly);
   }
 
   return { claim, confirm: window.confirm, release: window.release };

@@ -30,7 +30,7 @@ async function build(config: Config, logger: Logger): Promise<readonly Lifecycle
     logger.fatal({ err: error }, 'Delivery cannot go on: the process ends and is started again');
     process.exit(1);
   });
-  await refuseLostCursors(store, state, config);
+  await refuseLostCursors(store, state, config, logger);
   reportRemoved(delivery, logger);
   const stopTimeoutMs = config.SHUTDOWN_TIMEOUT_MS / 2;
   return [

@@ -38,24 +38,32 @@ const PAGE_EVENTS_MAX = 2_000_000;
 /** The engine's threads are needed for inserts and queries too. */
 const SELECTS_AT_ONCE_MAX = 2;
 const SELECTS_WAITING_MAX = 64;
+/** How long an answer of the table about its journals is good for. */
+const HELD_MS = 2_000;
 
 export function createTopicReader(backend: TopicBackend): TopicReader {
   /** Grows only: a journal that has been delivered and removed still has its rows. */
   const known = new Map<string, number>();
   const limitSelects = createSelectLimit();
   let held: Promise<void> | undefined;
+  let heldMs = Number.NEGATIVE_INFINITY;
 
+  /** Other instances may store in the same table: they send their blocks in order, so what stands there has no gaps. */
   function findHeld(signal: AbortSignal): Promise<void> {
-    held ??= backend.heldJournals(signal).then(
+    const nowMs = performance.now();
+    if (held !== undefined && nowMs - heldMs < HELD_MS) return held;
+    heldMs = nowMs;
+    const found = backend.heldJournals(signal).then(
       (journals) => {
-        for (const { journal, lastSeq } of journals) if (!known.has(journal)) known.set(journal, lastSeq);
+        for (const { journal, lastSeq } of journals) known.set(journal, Math.max(known.get(journal) ?? 0, lastSeq));
       },
       (error: unknown) => {
-        held = undefined;
+        if (held === found) held = undefined;
         throw error;
       },
     );
-    return held;
+    held = found;
+    return found;
   }
 
   /** What the table holds beyond the cursor may still have gaps: the cursor goes before it. */

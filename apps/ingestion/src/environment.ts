@@ -42,7 +42,10 @@ export const ENVIRONMENT = z.object({
   PORT: integer(0, 65_535, 3001, 'Port of HTTP and WebSocket'),
   HOST: text('127.0.0.1', 'Address to listen on; 0.0.0.0 for every interface'),
   WEIR_DATA_DIR: text('./data', 'Folder of the journal, the cursors and the embedded engine'),
-  WEIR_CONFIG: z.string().optional().meta({ description: 'JSON file with event types; `--config FILE` does the same' }),
+  WEIR_CONFIG: z
+    .string()
+    .optional()
+    .meta({ description: 'JSON file with event types, routes and downstreams; `--config FILE` does the same' }),
   WEIR_WORKERS: integer(1, 64, 1, 'Accept processes that share the port; more than 1 needs REDIS_URL'),
   LOG_LEVEL: z
     .enum(LOG_LEVELS)
@@ -51,7 +54,7 @@ export const ENVIRONMENT = z.object({
   CORS_ORIGINS: text('', 'Origins that browsers may post from, separated by commas; `*` for any'),
   REQUEST_TIMEOUT_MS: integer(100, 240_000, 30_000, 'A request that is not complete by then ends with 408'),
   SHUTDOWN_TIMEOUT_MS: integer(1_000, 600_000, 20_000, 'What an orderly end may take before processes are killed'),
-  ACK_TIMEOUT_MS: integer(10, 300_000, 10_000, '`?ack=stored` waits so long, then says what was reached'),
+  ACK_TIMEOUT_MS: integer(10, 300_000, 10_000, '`?ack=stored` and `routed` wait so long, then say what was reached'),
   CONNECTIONS_MAX: integer(1, 1_000_000, 19_000, 'Open connections, WebSockets among them'),
   EVENT_BYTES_MAX: integer(1_024, MIB, DEFAULT_EVENT_LIMITS.eventBytesMax, 'One event'),
   BATCH_BYTES_MAX: integer(64 * KIB, 256 * MIB, 10 * MIB, 'One batch, after decompression'),

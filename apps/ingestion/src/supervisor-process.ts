@@ -5,7 +5,7 @@ import { Refusal, supervise } from '@libs/runtime';
 import type { ConfigReport } from './check-config.ts';
 import type { Config } from './config.ts';
 import { acceptName } from './paths.ts';
-import { settingsFile, writeSettings } from './settings-file.ts';
+import { removeSettings, settingsFile, writeSettings } from './settings-file.ts';
 import { welcomeText } from './welcome.ts';
 
 /** The engine's calls occupy threads of the pool: queries must leave some to inserts and files. */
@@ -35,6 +35,8 @@ export async function runSupervisor(entry: string, args: readonly string[]): Pro
   const warning = anyoneMayWriteWarning(settings.HOST, settings.JWT_SECRET !== undefined);
   if (warning !== undefined) logger.warn({ host: settings.HOST }, warning);
   let port = settings.PORT;
+  // A folder that is another supervisor's keeps what that one wrote.
+  let isWritten = false;
   process.exitCode = await supervise({
     dataDir: settings.dataFolder,
     processes: [...accepts, deliver],
@@ -45,9 +47,11 @@ export async function runSupervisor(entry: string, args: readonly string[]): Pro
     beforeStart: () => {
       port = probePort(settings);
       writeSettings({ ...settings, PORT: port });
+      isWritten = true;
     },
     onReady: () => void process.stdout.write(welcomeText(settings, port)),
   });
+  if (isWritten) removeSettings(settings.dataFolder);
   process.exit();
 }
 

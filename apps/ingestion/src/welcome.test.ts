@@ -4,6 +4,7 @@ import { welcomeText } from './welcome.ts';
 const EMBEDDED = {
   HOST: '0.0.0.0',
   dataFolder: '/data',
+  JWT_SECRET: undefined,
   CLICKHOUSE_URL: undefined,
   REDIS_URL: undefined,
   kafkaBrokers: [],
@@ -32,5 +33,12 @@ test('servers are named by host, and no password is shown, whatever characters i
   expect(text).toContain('Uses      ClickHouse at one:8123, two:8443\n');
   expect(text).toContain('Uses      Kafka at k1:9092, k2:9092\n');
   expect(text).toContain('Embedded  nothing');
+  expect(text).not.toContain('hush');
+});
+
+test('where a token is needed, the lines to try name one, and the secret is not shown', () => {
+  expect(welcomeText(EMBEDDED, 1)).not.toContain('authorization');
+  const text = welcomeText({ ...EMBEDDED, JWT_SECRET: 'hush'.repeat(8) }, 1);
+  expect(text.match(/authorization: Bearer \$WEIR_TOKEN/g)).toHaveLength(2);
   expect(text).not.toContain('hush');
 });

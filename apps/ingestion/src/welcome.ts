@@ -1,7 +1,10 @@
 /** What the terminal shows once everything runs. */
 import type { Config } from './config.ts';
 
-type Settings = Pick<Config, 'HOST' | 'dataFolder' | 'CLICKHOUSE_URL' | 'REDIS_URL' | 'kafkaBrokers' | 'downstreams'>;
+type Settings = Pick<
+  Config,
+  'HOST' | 'dataFolder' | 'JWT_SECRET' | 'CLICKHOUSE_URL' | 'REDIS_URL' | 'kafkaBrokers' | 'downstreams'
+>;
 
 /** Where things are, and two lines to try. */
 export function welcomeText(settings: Settings, port: number): string {
@@ -15,6 +18,7 @@ export function welcomeText(settings: Settings, port: number): string {
     storeId: 'store-1',
     data: { productId: 'sku-1', price: 9.99, quantity: 1 },
   };
+  const token = settings.JWT_SECRET === undefined ? '' : ' -H "authorization: Bearer $WEIR_TOKEN"';
   return [
     `Weir is listening on ${url}`,
     `  API docs  ${url}/swagger`,
@@ -22,8 +26,8 @@ export function welcomeText(settings: Settings, port: number): string {
     `  Embedded  ${embedded(settings).join(', ') || 'nothing'}`,
     ...servers(settings).map((line) => `  Uses      ${line}`),
     '  Try it:',
-    `    curl ${url}/events -H 'content-type: application/json' -d '${JSON.stringify(event)}'`,
-    `    curl ${url}/query -d 'SELECT eventType, count() FROM events GROUP BY eventType FORMAT PrettyCompact'`,
+    `    curl ${url}/events${token} -H 'content-type: application/json' -d '${JSON.stringify(event)}'`,
+    `    curl ${url}/query${token} -d 'SELECT eventType, count() FROM events GROUP BY eventType FORMAT PrettyCompact'`,
     '',
   ].join('\n');
 }

@@ -109,7 +109,10 @@ describe.skipIf(lacks({ use: ['kafka'], start: ['kcat'] }))('weir reconcile --de
     'everything adds up after a load; without --deep the topics are not read, and it says so',
     async () => {
       await until('everything is delivered', async () => {
-        const { eventTypes } = await reconcile();
+        // Accept is ready before deliver is, and answers 503 meanwhile.
+        const reply = await fetch(`${url}/reconcile`);
+        if (!reply.ok) return false;
+        const { eventTypes } = (await reply.json()) as Reconciled;
         const waiting = eventTypes.flatMap(({ sinks }) => Object.values(sinks).map(({ pending }) => pending));
         return waiting.length > 0 && waiting.every((pending) => pending === 0);
       });

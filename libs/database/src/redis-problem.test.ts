@@ -31,6 +31,11 @@ test('errors are sorted by their code, inside a script of an older server too', 
   expect(problemOf(reply(`ERR ${'x'.repeat(10_000)}`)).message.length).toBe(201);
 });
 
+test('a server that does not know AUTH repeats the password, and we do not', () => {
+  const message = "ERR unknown command 'auth', with args beginning with: 'weir' 'hush\nhush' ";
+  expect(problemOf(reply(message))).toEqual({ reason: 'error', message: "ERR unknown command 'auth'" });
+});
+
 test('a script that the server does not know', () => {
   expect(isNoScript(reply('NOSCRIPT No matching script. Please use EVAL.'))).toBe(true);
   expect(isNoScript(reply('ERR unknown'))).toBe(false);

@@ -52,13 +52,17 @@ const EXPLANATION: Partial<Readonly<Record<SkipReason, string>>> = {
   wrong_value: 'a key of the dedupe window holds something else: does another program use the same prefix?',
 };
 
+/** A server that does not know a command (AUTH can be renamed away) repeats what came with it: the password. */
+const ARGUMENTS = /, with args beginning with:.*$/s;
+
 /** Sorts an error of the client or the server. */
 export function problemOf(error: unknown): Problem {
   const message = error instanceof Error ? error.message : String(error);
   const code = errorCode(message);
   const reason = code === undefined ? undefined : REASON_BY_CODE[code];
   if (reason !== undefined) return { reason, message: `${EXPLANATION[reason] ?? reason} (${code})` };
-  if (error instanceof Error && error.name === 'ReplyError') return { reason: 'error', message: clip(message) };
+  if (error instanceof Error && error.name === 'ReplyError')
+    return { reason: 'error', message: clip(message.replace(ARGUMENTS, '')) };
   return { reason: 'disconnected', message: clip(message) };
 }
 

@@ -34,8 +34,8 @@ describe.skipIf(lacks({ start: ['redis'] }))('where the window says that a dupli
     one.journal.durableSeq = 9;
     one.window.confirm([c]);
     await eventually(() => [one, two].every(({ window }) => window.health().pendingConfirms === 0));
-    const atOne = { kind: 'duplicate', copy: { journalTag: one.journal.tag, throughSeq: 9 } };
-    const atTwo = { kind: 'duplicate', copy: { journalTag: two.journal.tag, throughSeq: 2 ** 50 } };
+    const atOne = { kind: 'duplicate' as const, copy: { journalTag: one.journal.tag, throughSeq: 9 } };
+    const atTwo = { kind: 'duplicate' as const, copy: { journalTag: two.journal.tag, throughSeq: 2 ** 50 } };
     expect(await asking.window.claim([a, c, taken, a, free, b, taken, c, c])).toEqual([
       atOne,
       atOne,

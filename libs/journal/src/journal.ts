@@ -91,6 +91,8 @@ export interface Journal {
 const TICK_MS = 1_000;
 const JUMP_LOGGED_MS = 3_600_000;
 const RETRY_FULL_MS = 5_000;
+/** At the limit, large batches find no room and small ones do, by turns: that is said once in a while. */
+const FULL_LOG_INTERVAL_MS = 10_000;
 const RETRY_SOON_MS = 250;
 /** A frame's upper bound is a quarter of a segment, what may wait is half of one: one spare always takes it all. */
 const FRAMES_PER_SEGMENT = 4;
@@ -160,6 +162,8 @@ export function openJournal(options: JournalOptions): Journal {
   void segments.prepare();
   const ticker = setInterval(tick, TICK_MS);
   let claimedFrom = 0;
+  let fullLoggedMs = Number.NEGATIVE_INFINITY;
+  let isFullLogged = false;
   let closing: Promise<boolean> | undefined;
 
   function tick(): void {
@@ -198,14 +202,21 @@ export function openJournal(options: JournalOptions): Journal {
       void segments.prepare();
       return refusal('overloaded', 'the next segment of the journal is still being made', RETRY_SOON_MS);
     }
-    if (state === 'full') log('The journal takes events again', { journal: id });
+    if (state === 'full' && isFullLogged) {
+      isFullLogged = false;
+      log('The journal takes events again', { journal: id });
+    }
     state = 'open';
     return undefined;
   }
 
   function full(why: string): NoRoom {
-    if (state !== 'full')
+    const nowMs = clockSources.monotonicMs();
+    if (state !== 'full' && nowMs - fullLoggedMs >= FULL_LOG_INTERVAL_MS) {
+      fullLoggedMs = nowMs;
+      isFullLogged = true;
       log('The journal is full: events are answered with 503 until there is room', { journal: id, reason: why });
+    }
     state = 'full';
     reason = why;
     return refusal('journal_full', `the journal is full: ${why}`, RETRY_FULL_MS);

@@ -39,6 +39,12 @@ function wasSeen(journal: Journal, key: string): boolean {
   return journal.wasSeen(id);
 }
 
+function seenIn(journal: Journal, key: string): ReturnType<Journal['seenIn']> {
+  const id = new Uint32Array(4);
+  journal.hash(key, id);
+  return journal.seenIn(id);
+}
+
 test('a retired journal is read to its end, its ids still count, and then its folder goes', async () => {
   let disk = createVolatileDisk();
   disk.makeFolder('/data');
@@ -54,6 +60,7 @@ test('a retired journal is read to its end, its ids still count, and then its fo
   expect(second.id).not.toBe(first.id);
   expect(second.leftovers()).toEqual([{ journal: first.id, lastSeq: 3 }]);
   expect([wasSeen(second, 'a'), wasSeen(second, 'c'), wasSeen(second, 'd')]).toEqual([true, true, false]);
+  expect([seenIn(second, 'c'), seenIn(second, 'd')]).toEqual([{ journal: first.id, lastSeq: 3 }, undefined]);
   await append(second, 'd');
 
   const retired = listJournals(disk, '/data').find((one) => one.journal === first.id);

@@ -1,4 +1,5 @@
 /** What reading topics back needs of a client library, and kafkajs 2.2.4 offering it. */
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { KafkaError } from './kafka-client.ts';
 import { kafkaError } from './kafka-errors.ts';
@@ -12,6 +13,8 @@ export interface PartitionSpan {
   readonly endOffset: number;
 }
 
+export const OFFSET_OUT_OF_RANGE = 'kafka_offset_out_of_range';
+
 export interface KafkaPage {
   /** The values of messages from the offset that was asked for on, in order; null is a tombstone. */
   readonly messages: readonly { readonly offset: number; readonly value: Buffer | null }[];
@@ -21,12 +24,13 @@ export interface KafkaPage {
 
 /**
  * Reads without a consumer group, so that nothing is left behind on the cluster and permission to read the topics is
- * enough. Everything throws `KafkaError`; `no_topic` when the topic is not there.
+ * enough. Everything throws `KafkaError`: `no_topic` when the topic is not there, `partition` when no leader is found.
  */
 export interface KafkaReader {
   spans(topic: string): Promise<readonly PartitionSpan[]>;
   /** By partition: the first offset with this timestamp (ms since 1970) or a later one; absent when there is none. */
   offsetsAt(topic: string, timeMs: number): Promise<ReadonlyMap<number, number>>;
+  /** Throws `KafkaError` with the code `OFFSET_OUT_OF_RANGE` when the offset has been removed. */
   read(topic: string, partition: number, offset: number): Promise<KafkaPage>;
   /** Cuts the connections: what is waited for fails at once. */
   close(): void;
@@ -35,6 +39,9 @@ export interface KafkaReader {
 /** Decoded without a pause, so this is what delivery waits for: 15 to 20 ms, of 4 µs a message. */
 const PAGE_BYTES = 524_288;
 const FETCH_WAIT_MS = 1_000;
+/** Three seconds in all: longer than an election. */
+const ATTEMPTS_MAX = 10;
+const ATTEMPT_PAUSE_MS = 300;
 const CONSUMER = -1;
 const READ_UNCOMMITTED = 0;
 const FROM_BEGINNING = true;
@@ -105,12 +112,20 @@ export async function openKafkaJsReader(
     connections.end();
   }
 
+  /** A partition whose leader has moved, or is not chosen yet, is asked for again. */
   async function guarded<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      signal.throwIfAborted();
-      return await work();
-    } catch (error) {
-      throw kafkaError(error);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        signal.throwIfAborted();
+        return await work();
+      } catch (thrown) {
+        const error = kafkaError(thrown);
+        const mayPass = error.kind === 'partition' && error.code !== OFFSET_OUT_OF_RANGE;
+        if (!mayPass || attempt === ATTEMPTS_MAX || signal.aborted) throw error;
+        await sleep(ATTEMPT_PAUSE_MS);
+        // If this fails, so does the next attempt.
+        await cluster.refreshMetadata().catch(() => undefined);
+      }
     }
   }
 
@@ -161,16 +176,6 @@ export async function openKafkaJsReader(
     return pageOf(responses[0]?.partitions[0]?.messages ?? [], offset);
   }
 
-  /** A leader that has moved is looked for the next time. */
-  async function readOrRefresh(topic: string, partition: number, offset: number): Promise<KafkaPage> {
-    try {
-      return await read(topic, partition, offset);
-    } catch (error) {
-      if (kafkaError(error).kind === 'partition') await cluster.refreshMetadata();
-      throw error;
-    }
-  }
-
   signal.addEventListener('abort', close, { once: true });
   try {
     await guarded(() => cluster.connect());
@@ -181,7 +186,7 @@ export async function openKafkaJsReader(
   return {
     spans: (topic) => guarded(() => spans(topic)),
     offsetsAt: (topic, timeMs) => guarded(() => offsetsAt(topic, timeMs)),
-    read: (topic, partition, offset) => guarded(() => readOrRefresh(topic, partition, offset)),
+    read: (topic, partition, offset) => guarded(() => read(topic, partition, offset)),
     close,
   };
 }

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Overloaded, Retryable } from '@libs/pipeline';
 import { createSeenPositions, type PositionRange, type SeenPositions } from './kafka-audit-positions.ts';
-import type { KafkaReader, PartitionSpan } from './kafka-audit-reader.ts';
+import { type KafkaReader, OFFSET_OUT_OF_RANGE, type PartitionSpan } from './kafka-audit-reader.ts';
 import { eventTypeOf, positionOf } from './kafka-audit-row.ts';
 import { KafkaError } from './kafka-client.ts';
 
@@ -64,7 +64,7 @@ const MEMORY_BYTES_MAX = 32 * 1024 ** 2;
 /** How far a broker's or our clock may be behind. */
 const CLOCK_SLACK_MS = 3_600_000;
 const RUNNING_AFTER_MS = 5_000;
-/** Answers in a row that bring nothing, or that no leader gives, before a partition is left alone. */
+/** Answers in a row that bring nothing before a partition is left alone. */
 const VAIN_MAX = 5;
 const VAIN_PAUSE_MS = 200;
 const PARTITIONS_NAMED_MAX = 5;
@@ -155,9 +155,9 @@ export function createKafkaAudit(options: KafkaAuditOptions, { openReader, nowMs
         vain = nextOffset > next ? 0 : vain + 1;
         next = nextOffset;
       } catch (error) {
-        if (!(error instanceof KafkaError) || error.kind !== 'partition' || vain >= VAIN_MAX) throw error;
+        if (!(error instanceof KafkaError) || error.code !== OFFSET_OUT_OF_RANGE || vain >= VAIN_MAX) throw error;
         vain++;
-        // What has been removed meanwhile is skipped; a leader that has moved is found again.
+        // What has been removed meanwhile is skipped.
         const now = (await reader.spans(topic)).find((span) => span.partition === partition);
         next = Math.max(next, now?.firstOffset ?? next);
       }

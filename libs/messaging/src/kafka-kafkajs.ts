@@ -1,4 +1,5 @@
 /** `KafkaClient` by kafkajs 2.2.4: the only file, with those that it imports, that knows this library. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { zstdCompress, zstdDecompress } from 'node:zlib';
 import kafkajs, { type Admin, type Kafka as KafkaJs, type Producer, type RetryOptions } from 'kafkajs';
@@ -27,6 +28,9 @@ const REQUEST_TIMEOUT_MS = 15_000;
 const RETRY: RetryOptions = { retries: 3, initialRetryTime: 100, maxRetryTime: 1_000, factor: 0.2, multiplier: 2 };
 /** The least that kafkajs allows an idempotent producer. */
 const SEND_RETRY: RetryOptions = { ...RETRY, retries: 1 };
+
+const LEADER_ATTEMPTS_MAX = 10;
+const LEADER_PAUSE_MS = 100;
 
 const COMPRESSION_TYPES: Readonly<Record<KafkaCompression, kafkajs.CompressionTypes>> = {
   none: kafkajs.CompressionTypes.None,
@@ -118,7 +122,19 @@ async function findTopic(admin: Admin, name: string, create: NewTopicSettings | 
     if (kind === 'timeout' || kind === 'unreachable') throw error;
     return { missing: `it is not there and cannot be created: ${message}` };
   }
-  return await readTopic(admin, name);
+  return await readNewTopic(admin, name);
+}
+
+/** The cluster names a leader a moment before that broker knows that it is one. */
+async function readNewTopic(admin: Admin, name: string): Promise<TopicState> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await readTopic(admin, name);
+    } catch (error) {
+      if (attempt === LEADER_ATTEMPTS_MAX || kafkaError(error).kind !== 'partition') throw error;
+      await sleep(LEADER_PAUSE_MS);
+    }
+  }
 }
 
 async function readTopic(admin: Admin, name: string): Promise<TopicState> {

@@ -4,9 +4,9 @@
  */
 
 /**
- * The level of safety that a caller waits for before it gets its answer, weakest first. `journal`: on disk. `stored`: in the
- * store as well. `routed`: every other sink that is configured is done with it, too: it has the event, or does not take its
- * type, or has given it up as a dead letter. Without another sink `routed` is reached together with `stored`.
+ * The level of safety that a caller waits for before it gets its answer, weakest first. `journal`: on disk. `stored`: the
+ * store is done with it as well. `routed`: so is every other sink that is configured; without one it is reached together with
+ * `stored`. A sink is done with an event that it has, or whose type it does not take, or that it gave up as a dead letter.
  */
 export const ACK_LEVELS = ['journal', 'stored', 'routed'] as const;
 export type AckLevel = (typeof ACK_LEVELS)[number];

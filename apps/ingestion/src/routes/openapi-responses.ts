@@ -55,8 +55,8 @@ export const ACK_PARAMETER = {
   in: 'query' as const,
   description:
     'What the reply waits for: journal (on disk), stored (in the database as well) or routed (every other sink is done with it, too: ' +
-    'it has the event, does not take its type, or has given it up as a dead letter). When that takes too long, the reply is 202 ' +
-    'and names the level that was reached.',
+    'it has the event, or does not take its type). An event that was given up as a dead letter counts as done with. When it takes ' +
+    'too long, the reply is 202 and names the level that was reached.',
   schema: { type: 'string' as const, enum: [...ACK_LEVELS], default: 'journal' },
 };
 

@@ -111,6 +111,8 @@ export function createTopicStream(options: TopicStreamOptions): ReadableStream<U
   }
 
   options.signal.addEventListener('abort', end, { once: true });
+  // An event that is over is not heard, and a stream that nobody reads is never asked.
+  if (options.signal.aborted) end();
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
