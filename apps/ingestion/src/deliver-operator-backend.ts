@@ -151,7 +151,8 @@ function summaryOf({ chargedBytes, ...letter }: ListedLetter): DeadLetter {
 }
 
 function letterOf({ letter, bytes }: FoundLetter): DeadLetter {
-  return bytes === undefined ? summaryOf(letter) : { ...summaryOf(letter), event: new TextDecoder().decode(bytes) };
+  if (bytes === undefined) return summaryOf(letter);
+  return { ...summaryOf(letter), byteLength: bytes.byteLength, event: new TextDecoder().decode(bytes) };
 }
 
 function caveatsOf({ uncountedEvents, addsUp }: Reconciliation): string[] {

@@ -5,6 +5,7 @@
  * replayed. The same goes on when the sink has stopped.
  */
 import { JournalGapError } from '@libs/journal';
+import { Permanent } from '@libs/pipeline';
 import { createBell } from './bell.ts';
 import { joinFrames, sliceRun } from './block.ts';
 import { chargeOf, type ParkedRange, type RangeContent, type RangeMinute } from './dead-letter.ts';
@@ -141,8 +142,11 @@ export function createOptionalWorker(options: WorkerOptions, backlog: Backlog): 
     try {
       await work();
     } catch (error) {
-      const isEnd = ending.aborted && (error === drain.reason || error === halt.reason);
-      if (!isEnd && !(error instanceof JournalGapError)) throw error;
+      if (ending.aborted && (error === drain.reason || error === halt.reason)) return;
+      if (!(error instanceof Permanent || error instanceof JournalGapError)) throw error;
+      const code = error instanceof Permanent ? error.code : `cursor_${error.kind}`;
+      const seq = (state.findCursor(place.journal, place.sink)?.seq ?? 0) + 1;
+      runner.stop({ code, message: error.message, journal: place.journal, seq, cause: error });
     } finally {
       clearInterval(timer);
       ending.removeEventListener('abort', ring);

@@ -32,12 +32,9 @@ export const cartEventFrameSchema = z
   .meta({ description: 'Events to take in.' });
 
 const confirmationsSchema = z.strictObject({
-  confirmations: z
-    .boolean()
-    .optional()
-    .meta({
-      description: 'event_confirmed as each event is stored and, where it goes further, routed; true when absent.',
-    }),
+  confirmations: z.boolean().optional().meta({
+    description: 'event_confirmed as each event is stored and, where it goes further, routed; true when absent.',
+  }),
 });
 
 const heartbeatSchema = z
