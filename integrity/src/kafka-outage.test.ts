@@ -4,37 +4,18 @@
  */
 import { afterEach, describe, expect, test } from 'bun:test';
 import { lacks, type ProxyFault } from '@libs/services';
-import { cleanUpKafka, expectRouted, type KafkaRun, startKafkaRun } from './kafka-run.ts';
+import { away, back, cleanUpKafka, expectRouted, startUnderLoad } from './kafka-run.ts';
 
 const SEED = Number(process.env['INTEGRITY_SEED'] ?? Date.now() % 1_000_000);
 const TIMEOUT_MS = 180_000;
 
 afterEach(cleanUpKafka);
 
-async function underLoad(options: Partial<Parameters<typeof startKafkaRun>[0]> = {}): Promise<KafkaRun> {
-  const run = await startKafkaRun({ seed: SEED, ...options });
-  run.load();
-  await run.acknowledged(500);
-  await back(run);
-  return run;
-}
-
-async function away(run: KafkaRun): Promise<void> {
-  run.probe()?.phase('during');
-  await run.sinkIs('kafka', ({ state, lastError }) => state !== 'healthy' && lastError !== undefined, 'away');
-  await run.acknowledged(400);
-}
-
-async function back(run: KafkaRun): Promise<void> {
-  run.probe()?.phase('after');
-  await run.sinkIs('kafka', ({ state, lastError }) => state === 'healthy' && lastError === undefined, 'healthy');
-}
-
 describe.skipIf(lacks({ start: ['kafka', 'kcat'] }))('a Kafka that goes away', () => {
   test(
     'stopped in order, then killed: connections are refused meanwhile',
     async () => {
-      const run = await underLoad();
+      const run = await startUnderLoad({ seed: SEED });
       for (const take of [run.kafka.stop, run.kafka.kill]) {
         await take();
         await away(run);
@@ -51,7 +32,7 @@ describe.skipIf(lacks({ start: ['kafka', 'kcat'] }))('a Kafka that goes away', (
   test(
     'a network that refuses, resets, is slow, is silent',
     async () => {
-      const run = await underLoad({ proxied: true });
+      const run = await startUnderLoad({ seed: SEED, proxied: true });
       const faults: readonly ProxyFault[] = [{ kind: 'refusing' }, { kind: 'resetting' }];
       for (const fault of faults) {
         await run.proxy.fault(fault);
@@ -67,28 +48,6 @@ describe.skipIf(lacks({ start: ['kafka', 'kcat'] }))('a Kafka that goes away', (
         await run.proxy.fault({ kind: 'none' });
         await run.acknowledged(100);
       }
-      await expectRouted(run);
-    },
-    TIMEOUT_MS,
-  );
-
-  test(
-    'frozen and gone while deliver, accept and everything is killed',
-    async () => {
-      const run = await underLoad();
-      for (const victim of ['deliver', 'accept', 'all'] as const) {
-        await run.kafka.freeze();
-        await run.acknowledged(200);
-        await run.kill(victim);
-        await run.acknowledged(200);
-        await run.kafka.thaw();
-        await run.acknowledged(100);
-      }
-      await run.kafka.kill();
-      await run.kill('deliver');
-      await away(run);
-      await run.kafka.restart();
-      await run.kill('deliver');
       await expectRouted(run);
     },
     TIMEOUT_MS,

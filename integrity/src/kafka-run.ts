@@ -83,6 +83,28 @@ export async function startKafkaRun(options: KafkaRunOptions): Promise<KafkaRun>
   return { ...run, kafka, proxy, finish };
 }
 
+/** With writers on it, and Kafka connected. */
+export async function startUnderLoad(options: KafkaRunOptions): Promise<KafkaRun> {
+  const run = await startKafkaRun(options);
+  run.load();
+  await run.acknowledged(500);
+  await back(run);
+  return run;
+}
+
+/** Waits until `/sinks` says that Kafka is away, and why; accept goes on. */
+export async function away(run: KafkaRun): Promise<void> {
+  run.probe()?.phase('during');
+  await run.sinkIs('kafka', ({ state, lastError }) => state !== 'healthy' && lastError !== undefined, 'away');
+  await run.acknowledged(400);
+}
+
+/** Waits until `/sinks` says that all is well. */
+export async function back(run: KafkaRun): Promise<void> {
+  run.probe()?.phase('after');
+  await run.sinkIs('kafka', ({ state, lastError }) => state === 'healthy' && lastError === undefined, 'healthy');
+}
+
 /** Ends it; every promise must have been kept. */
 export async function expectRouted(run: KafkaRun, options: KafkaFinish = {}): Promise<TopicFindings> {
   const { broken, topics } = await run.finish(options);

@@ -29,8 +29,9 @@ export interface RefusalsOptions {
   readonly waits: AbortSignal;
 }
 
-/** So that a limit which is nearly reached takes what still fits. */
+/** So that a limit which is nearly reached takes what still fits, and one that is small is not passed by much. */
 const ROWS_AT_ONCE = 100;
+const GROUPS_MIN = 16;
 
 export function createRefusals(options: RefusalsOptions): Refusals {
   const { runner, state, persist, limits, clock, logger, waits } = options;
@@ -57,13 +58,17 @@ export function createRefusals(options: RefusalsOptions): Refusals {
         work.run,
         sorted.map(({ seq }) => seq),
       );
-      for (let from = 0; from < sorted.length; from += ROWS_AT_ONCE) {
-        const some = sorted.slice(from, from + ROWS_AT_ONCE).map((failure) => {
+      for (let from = 0; from < sorted.length; ) {
+        const some: RefusedRow[] = [];
+        let bytes = 0;
+        while (from < sorted.length && some.length < ROWS_AT_ONCE && bytes * GROUPS_MIN < limits.deadLetterBytesMax) {
+          const failure = sorted[from++] as RowFailure;
           const row = rows.next().value;
           if (row === undefined) throw new Error(`the block has no row ${failure.seq}`);
-          return refusedRow(sink, work.block.journal, row, failure, attempts);
-        });
-        await awaitRoom(some.reduce((sum, { bytes }) => sum + chargeOf(bytes.byteLength), 0));
+          some.push(refusedRow(sink, work.block.journal, row, failure, attempts));
+          bytes += chargeOf(row.bytes.byteLength);
+        }
+        await awaitRoom(bytes);
         await persist(() => state.deadLetters.add(some));
         // A whole block may be refused, and the other sinks are not to wait for that.
         await Bun.sleep(0);

@@ -47,6 +47,8 @@ const BATCH_ROWS_MAX = 500;
 const BATCH_BYTES_MAX = 900_000;
 const TOPIC_MISSING_MAX_MS = 30_000;
 const OVERLOADED_AFTER_MS = 2_000;
+/** Longer than any healthy write takes: brokers that fell silent show in the health long before a request times out. */
+const SILENT_MS = 5_000;
 /** Producers at a time, one for each journal and topic; beyond it the one that was not used for the longest time is closed. */
 const LANES_MAX = 256;
 const LANE_CLOSE_TIMEOUT_MS = 1_000;
@@ -67,6 +69,8 @@ export function createKafkaSink(options: KafkaSinkOptions, deps: KafkaSinkDeps):
   const lanes = new Map<string, Lane>();
   let isClosed = false;
   let health: SinkHealth = { state: 'unhealthy', lastError: 'not connected yet' };
+  /** When the writes that are under way began. */
+  const writing = new Set<{ readonly startMs: number }>();
 
   async function connect(signal: AbortSignal): Promise<void> {
     assertOpen();
@@ -170,6 +174,16 @@ export function createKafkaSink(options: KafkaSinkOptions, deps: KafkaSinkDeps):
     return failures;
   }
 
+  function currentHealth(): SinkHealth {
+    const silentMs = nowMs() - Math.min(...[...writing].map(({ startMs }) => startMs));
+    if (silentMs < SILENT_MS || health.state === 'unhealthy') return health;
+    return {
+      ...health,
+      state: 'degraded',
+      lastError: `The brokers have not answered for ${Math.floor(silentMs / 1_000)} s.`,
+    };
+  }
+
   async function close(signal: AbortSignal): Promise<void> {
     isClosed = true;
     await Promise.all([...lanes.values()].map((lane) => lane.close(signal)));
@@ -180,9 +194,17 @@ export function createKafkaSink(options: KafkaSinkOptions, deps: KafkaSinkDeps):
     name: 'kafka',
     eventTypes: new Set(options.routes.keys()),
     connect,
-    write,
+    async write(block, context) {
+      const one = { startMs: nowMs() };
+      writing.add(one);
+      try {
+        return await write(block, context);
+      } finally {
+        writing.delete(one);
+      }
+    },
     close,
-    health: () => health,
+    health: currentHealth,
     topicProblems: topics.problems,
   };
 }
