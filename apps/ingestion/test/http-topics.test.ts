@@ -214,6 +214,8 @@ test('a reader that takes nothing is closed, and its place is free again', async
   );
   const stalled = openSse(service.service.port, '/topics/cart.updated?from=oldest');
   stalled.socket.pause();
+  // Whoever asks before it has begun would have its place.
+  while (service.backend.calls.length === 0) await Bun.sleep(5);
   const status = async () => {
     const reply = await fetch(`${service.url}/topics/cart.items?from=oldest&follow=false`);
     await reply.text();

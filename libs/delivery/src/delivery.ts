@@ -198,7 +198,9 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       journals: [...cursors].flatMap(([journal, seqs]) => {
         const seq = seqs.get(sink);
         if (seq === undefined) return [];
-        return { journal, seq, pendingEvents: Math.max(0, (running.get(journal)?.reader.durableSeq() ?? seq) - seq) };
+        // At the start nobody has said yet what is durable; what other sinks have certainly is.
+        const endSeq = Math.max(running.get(journal)?.reader.durableSeq() ?? 0, ...seqs.values());
+        return { journal, seq, pendingEvents: endSeq - seq };
       }),
     }));
   }
