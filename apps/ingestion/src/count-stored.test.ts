@@ -53,3 +53,10 @@ test('Kafka is read back when that is asked for; else its figure is what was ack
 test('downstream services keep what their cursor has passed', async () => {
   expect(await createCountStored({ store })('http:analytics', interval(true), NEVER)).toBeUndefined();
 });
+
+test('what went to another store is not counted in the one of today', async () => {
+  const before = await createCountStored({ store, storedElsewhere: { b: 5 } })('store', interval(false), NEVER);
+  expect([before?.byEventType, before?.caveats?.length]).toEqual([undefined, 1]);
+  const since = await createCountStored({ store, storedElsewhere: { b: 4 } })('store', interval(false), NEVER);
+  expect(since?.byEventType?.get('cart_updated')).toEqual({ stored: 11, duplicates: 2 });
+});

@@ -11,6 +11,8 @@ export interface CountStoredDeps {
   readonly store: Pick<StoreAudit, 'countByJournalRange'>;
   /** Absent where nothing goes to Kafka. */
   readonly kafka?: KafkaAudit | undefined;
+  /** By journal: the sequence numbers up to which the rows went to another store. */
+  readonly storedElsewhere?: Readonly<Record<string, number>> | undefined;
 }
 
 const KAFKA_SINK = 'kafka';
@@ -20,8 +22,14 @@ const BY_ACKNOWLEDGEMENT: StoredCounts = {
     'acknowledged by the brokers (acks=all) before its cursor passed them, less dead letters; the topics were not read and copies not counted, as --deep does',
 };
 
-export function createCountStored({ store, kafka }: CountStoredDeps): CountStored {
+const ELSEWHERE: StoredCounts = {
+  source: 'what its cursor has passed, less dead letters',
+  caveats: ['A part of the interval was delivered to another store than the one of today: the store was not counted.'],
+};
+
+export function createCountStored({ store, kafka, storedElsewhere = {} }: CountStoredDeps): CountStored {
   async function countInStore({ ranges }: CountInterval, signal: AbortSignal): Promise<StoredCounts> {
+    if (ranges.some(({ journal, firstSeq }) => firstSeq <= (storedElsewhere[journal] ?? 0))) return ELSEWHERE;
     const byEventType = new Map<string, StoredCount>();
     for (const range of ranges) {
       for (const { eventType, rows, distinct } of await store.countByJournalRange(range, signal)) {

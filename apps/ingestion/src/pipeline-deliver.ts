@@ -17,6 +17,7 @@ import { deliverPaths } from './paths.ts';
 import { createReadRows } from './read-rows.ts';
 import * as settings from './settings.ts';
 import { buildKafkaAudit, buildSinks } from './sinks.ts';
+import { rememberStore } from './store-switch.ts';
 
 export async function buildDeliver(config: Config, store: Store, logger: Logger, onFatal: (error: unknown) => void) {
   const sinks = await buildSinks(config, store, logger);
@@ -34,7 +35,9 @@ export async function buildDeliver(config: Config, store: Store, logger: Logger,
     onFatal,
   });
   const query = createQueryService(store, settings.queryLimits(config), { logger });
-  const countStored = createCountStored({ store: audit, kafka: await buildKafkaAudit(config, logger) });
+  const { since } = rememberStore(settings.storeFile(config), settings.storeName(config), state);
+  const kafka = await buildKafkaAudit(config, logger);
+  const countStored = createCountStored({ store: audit, kafka, storedElsewhere: since });
   const backend = createOperatorBackend({ delivery, audit, countStored });
   const hub = createDeliverHub({
     ...deliverPaths(config),

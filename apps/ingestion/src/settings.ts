@@ -168,6 +168,17 @@ export function queryLimits(config: Config): Partial<QueryLimits> {
   };
 }
 
+export function storeFile(config: Config): string {
+  return join(deliverFolder(config), 'store.json');
+}
+
+/** Without user and password, which may change. */
+export function storeName({ CLICKHOUSE_URL: url, CLICKHOUSE_DATABASE: database }: Config): string {
+  if (url === undefined) return 'embedded';
+  const hosts = url.split(',').map((one) => new URL(one.trim()).host);
+  return `${hosts.toSorted().join(',')}/${database}`;
+}
+
 export function stateFile(config: Config): string {
   return join(deliverFolder(config), 'state.sqlite');
 }
