@@ -2,20 +2,11 @@
  * What an operator can ask of deliver, which owns the dead letters, the cursors and the store. Accept checks a request of
  * the outside and passes it on as one of these over the local socket: POST `OPERATORS_PATH`, JSON both ways.
  */
+import type { DeadLetterFilter, DeadLetter as KeptLetter } from '@libs/delivery';
 
 export const OPERATORS_PATH = '/operators';
 
-/** All that is given must fit. */
-export interface DeadLetterFilter {
-  readonly sink?: string;
-  readonly eventType?: string;
-  readonly storeId?: string;
-  /** Why it was refused. */
-  readonly code?: string;
-  /** When it was refused first, in milliseconds since 1970: from this one on, and before that one. */
-  readonly fromMs?: number;
-  readonly toMs?: number;
-}
+export type { DeadLetterFilter };
 
 export const DEAD_LETTER_STATES = ['waiting', 'replaying'] as const;
 export type DeadLetterState = (typeof DEAD_LETTER_STATES)[number];
@@ -23,26 +14,8 @@ export type DeadLetterState = (typeof DEAD_LETTER_STATES)[number];
 /** By number or by filter; an empty filter means every one. */
 export type DeadLetterSelection = { readonly ids: readonly number[] } | { readonly filter: DeadLetterFilter };
 
-export interface DeadLetter {
-  readonly id: number;
-  /** A row that a sink refused, or a range of rows that it was too slow for. */
-  readonly kind: 'row' | 'range';
-  readonly sink: string;
-  readonly journal: string;
-  readonly firstSeq: number;
-  readonly lastSeq: number;
-  /** 1, or how many of a range are still in it. */
-  readonly rows: number;
-  /** Empty for a range, and where the row does not say. */
-  readonly eventId: string;
-  readonly eventType: string;
-  readonly storeId: string;
-  readonly code: string;
-  readonly message: string;
-  readonly attempts: number;
-  /** Milliseconds since 1970. */
-  readonly firstAtMs: number;
-  readonly lastAtMs: number;
+/** A row that a sink refused, or a range of rows that it was too slow for, as deliver keeps it. */
+export interface DeadLetter extends Omit<KeptLetter, 'chargedBytes'> {
   readonly state: DeadLetterState;
   /** Of its row; 0 for a range. */
   readonly byteLength: number;
