@@ -133,6 +133,8 @@ export function startSocketWriter(options: WriterOptions): SocketWriter {
       case 'event_ack':
       case 'event_error':
         return settle(from, message);
+      case 'going_away':
+        return;
       default:
         ledger.broke(`${name} was told ${JSON.stringify(message).slice(0, 200)}`);
     }

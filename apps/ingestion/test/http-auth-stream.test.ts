@@ -5,7 +5,7 @@ import { signToken, TEST_SECRET } from '@libs/auth/testing';
 import { createElysiaServer, type ElysiaServer } from '@libs/elysia-server';
 import { createLogger } from '@libs/monitoring';
 import { createStream, type Stream, streamRoutes } from '../src/routes/stream.ts';
-import { cartEvent, createFakeIngestion, event, LIMITS, waitUntil } from './stream-testing.ts';
+import { cartEvent, createFakeIngestion, event, LIMITS, turnOver, waitUntil } from './stream-testing.ts';
 
 const NOW_MS = Date.now();
 const clock = { ms: NOW_MS };
@@ -17,7 +17,13 @@ let url: string;
 
 beforeAll(async () => {
   const logger = createLogger({ level: 'debug', name: 'test', destination: { write: (line) => void log.push(line) } });
-  stream = createStream({ ingestion: fake.ingestion, limits: LIMITS, logger, wallMs: () => clock.ms });
+  stream = createStream({
+    ingestion: fake.ingestion,
+    turn: turnOver(fake.ingestion.accept),
+    limits: LIMITS,
+    logger,
+    wallMs: () => clock.ms,
+  });
   server = createElysiaServer({
     name: 'test',
     version: '0.0.0',
@@ -122,6 +128,51 @@ test('a socket of a token that is bound to stores writes for these only', async 
   ]);
   expect(fake.records().map((record) => (record as { eventId?: string }).eventId)).not.toContain('two');
   client.socket.close();
+});
+
+test('a connection is resumed by its own principal only, and nobody else learns of it', async () => {
+  const of = (claims: object) => header(signToken({ ...claims }));
+  const first = await open(`ws://${url}`, of({ sub: 'one', stores: ['shop'] }));
+  first.socket.send(frameOf([event('of-one'), event('bad', { reject: 'data' })], { seq: 1 }));
+  await first.frame('event_ack');
+  await first.frame('event_error');
+  const { resume } = await first.frame('hello');
+  const address = `ws://${url}?resume=${resume}`;
+
+  const strangers = [{ sub: 'two', stores: ['shop'] }, { sub: 'one', stores: ['shop', 'b'] }, { sub: 'one' }, {}];
+  for (const claims of strangers) {
+    const stranger = await open(address, of(claims));
+    const hello = await stranger.frame('hello');
+    expect(hello).toMatchObject({ recovered: false });
+    for (const name of ['throughSeq', 'errorsDropped']) expect(hello).not.toHaveProperty(name);
+    stranger.socket.send('{"type":"heartbeat"}');
+    await stranger.frame('heartbeat_ack');
+    expect(stranger.frames).toHaveLength(2);
+    stranger.socket.close();
+  }
+  expect(first.socket.readyState).toBe(WebSocket.OPEN);
+
+  // A fresh token of the same one.
+  const fresh = of({ sub: 'one', stores: ['shop'], exp: Math.floor(NOW_MS / 1000) + 50_000 });
+  const second = await open(address, fresh);
+  expect(await second.frame('hello')).toMatchObject({ recovered: true, throughSeq: 2 });
+  expect(await second.frame('event_error')).toMatchObject({ seq: 2 });
+  expect((await first.closed).code).toBe(4001);
+  second.socket.close();
+});
+
+test('a token without subject is resumed with the same one only', async () => {
+  const seconds = Math.floor(NOW_MS / 1000);
+  const mine = header(signToken({ exp: seconds + 1_000 }));
+  const first = await open(`ws://${url}`, mine);
+  first.socket.send(frameOf(event('of-nobody'), { seq: 1 }));
+  await first.frame('event_ack');
+  const { resume } = await first.frame('hello');
+  const other = await open(`ws://${url}?resume=${resume}`, header(signToken({ exp: seconds + 2_000 })));
+  expect(await other.frame('hello')).toMatchObject({ recovered: false });
+  const second = await open(`ws://${url}?resume=${resume}`, mine);
+  expect(await second.frame('hello')).toMatchObject({ recovered: true, throughSeq: 1 });
+  for (const { socket } of [other, second]) socket.close();
 });
 
 test('a socket ends when its token expires, once what is in flight has been answered', async () => {

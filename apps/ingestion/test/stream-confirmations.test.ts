@@ -101,18 +101,6 @@ test('subscribing twice confirms once; unsubscribe ends it, and it can begin aga
   expect(client.ofType('event_confirmed').map((message) => message['eventId'])).toEqual(['one', 'three']);
 });
 
-test('cumulative acks with confirmations are refused as a whole', async () => {
-  const { url, fake } = start();
-  const client = await connect(url);
-  client.send({ type: 'subscribe', payload: { confirmations: true, acks: 'cumulative' } });
-  await client.until('event_error');
-  client.send(cartEvent(event('one')));
-  await client.until('event_ack');
-  fake.store(1);
-  await roundTrip(client);
-  expect(client.ofType('event_confirmed')).toEqual([]);
-});
-
 test('when too many wait for the store, the subscription ends aloud and events are still accepted', async () => {
   const { url, fake, stream } = start({ confirmationsMax: 5 });
   const client = await connect(url);

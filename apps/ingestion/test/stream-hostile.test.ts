@@ -48,7 +48,12 @@ describe('frames that are no messages', () => {
     ['a negative seq', '{"type":"cart_event","payload":{},"seq":-1}', 'number_out_of_range', 'seq'],
     ['a seq with a fraction', '{"type":"cart_event","payload":{},"seq":1.5}', 'invalid_type', 'seq'],
     ['a seq that is text', '{"type":"cart_event","payload":{},"seq":"1"}', 'invalid_type', 'seq'],
-    ['cumulative acks', '{"type":"subscribe","payload":{"acks":"cumulative"}}', 'unsupported', 'payload.acks'],
+    [
+      'acks of a kind that there is not',
+      '{"type":"subscribe","payload":{"acks":"each"}}',
+      'unsupported',
+      'payload.acks',
+    ],
     ['an unknown subscription', '{"type":"subscribe","payload":{"news":true}}', 'unknown_field', 'payload.news'],
     ['a subscription that is no object', '{"type":"subscribe","payload":[]}', 'invalid_type', 'payload'],
   ];

@@ -5,13 +5,19 @@ import { createEventModel, DEFAULT_EVENT_LIMITS, openApiSchemas } from '@libs/mo
 import { createLogger } from '@libs/monitoring';
 import { createCounters } from '../src/routes/counters.ts';
 import { createStream, streamRoutes } from '../src/routes/stream.ts';
-import { cartEvent, connect, createFakeIngestion, event, LIMITS } from './stream-testing.ts';
+import { cartEvent, connect, createFakeIngestion, event, LIMITS, turnOver } from './stream-testing.ts';
 
 async function startServer() {
   const fake = createFakeIngestion();
   const log: string[] = [];
   const logger = createLogger({ level: 'debug', name: 'test', destination: { write: (line) => void log.push(line) } });
-  const stream = createStream({ ingestion: fake.ingestion, limits: LIMITS, counters: createCounters(), logger });
+  const stream = createStream({
+    ingestion: fake.ingestion,
+    turn: turnOver(fake.ingestion.accept),
+    limits: LIMITS,
+    counters: createCounters(),
+    logger,
+  });
   const server = createElysiaServer({
     name: 'test',
     version: '0.0.0',

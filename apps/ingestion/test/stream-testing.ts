@@ -1,10 +1,11 @@
 /** What the stream's tests share: a fake service behind a real server, and clients on real sockets. */
 import { createConnection, type Socket } from 'node:net';
-import { type CopyElsewhere, journalTag, type Outcome } from '@libs/pipeline';
+import { type Accept, type CopyElsewhere, journalTag, type Outcome } from '@libs/pipeline';
 import type { Ingestion } from '../src/ingestion.ts';
-import { createCounters } from '../src/routes/counters.ts';
+import { type Counters, createCounters } from '../src/routes/counters.ts';
 import { createStream, type StreamLimits } from '../src/routes/stream.ts';
-import type { StreamConnection } from '../src/routes/stream-connection.ts';
+import type { StreamConnection, StreamSocket } from '../src/routes/stream-connection.ts';
+import { createTurn, type Turn } from '../src/turn.ts';
 
 const JOURNAL = '0199c2a4-0000-7000-8000-00000000beef';
 const OWN_TAG = journalTag(JOURNAL);
@@ -57,7 +58,7 @@ export function createFakeIngestion() {
 
   const ingestion: Ingestion = {
     async accept(records, options) {
-      calls.push({ records, origin: options.origin });
+      calls.push({ records, origin: options.origins?.[0] ?? options.origin });
       if (broken !== undefined) throw broken;
       const outcomes = records.map(verdict);
       await gate?.promise;
@@ -120,30 +121,47 @@ export function createFakeIngestion() {
   };
 }
 
+/** A turn over this accept, without a journal that would have to write. */
+export function turnOver(accept: Accept, count: Counters['count'] = () => undefined): Turn {
+  return createTurn({ accept, count, commit: () => undefined });
+}
+
 export interface LogLine {
   readonly level: 'debug' | 'error';
   readonly fields: Record<string, unknown>;
   readonly message: string;
 }
 
-export function startStream(limits: Partial<StreamLimits> = {}) {
+/** `real` stands in for parts of the fake service. */
+export function startStream(limits: Partial<StreamLimits> = {}, real: Partial<Ingestion> = {}) {
   const fake = createFakeIngestion();
   const counters = createCounters();
   const log: LogLine[] = [];
   const logAt = (level: LogLine['level']) => (fields: object, message: string) =>
     void log.push({ level, fields: { ...fields }, message });
+  const now = { aheadMs: 0 };
+  const ingestion = { ...fake.ingestion, ...real };
   const stream = createStream({
-    ingestion: fake.ingestion,
+    ingestion,
+    turn: turnOver(ingestion.accept, counters.count),
+    now: () => performance.now() + now.aheadMs,
     limits: { ...LIMITS, ...limits },
     counters,
     logger: { debug: logAt('debug'), error: logAt('error') },
   });
+  const sockets = new Set<StreamSocket>();
   const server = Bun.serve<StreamConnection>({
     port: 0,
     hostname: '127.0.0.1',
     development: false,
     fetch: (request, self) => stream.upgrade(request, self),
-    websocket: stream.websocket,
+    websocket: {
+      ...stream.websocket,
+      open(ws) {
+        sockets.add(ws);
+        stream.websocket.open?.(ws);
+      },
+    },
   });
   const port = server.port ?? 0;
   return {
@@ -152,6 +170,14 @@ export function startStream(limits: Partial<StreamLimits> = {}) {
     log,
     stream,
     port,
+    /** Ends every connection from the stream's side, without a word. */
+    dropAll() {
+      for (const ws of sockets) ws.terminate();
+    },
+    /** Moves the stream's clock ahead. */
+    pass(ms: number) {
+      now.aheadMs += ms;
+    },
     url: `ws://127.0.0.1:${port}/events/stream`,
     stop: () => server.stop(true),
   };

@@ -35,7 +35,7 @@ describe('the handshake', () => {
 
   test('hello tells the limits, and no two connections have the same id', async () => {
     const { url, stream } = start({ creditEvents: 5, creditBytes: 4096, frameBytesMax: 2048 });
-    const one = await connect(`${url}?resume=whatever`);
+    const one = await connect(url);
     const two = await connect(url);
     expect(one.messages[0]).toEqual({
       type: 'hello',
@@ -45,6 +45,7 @@ describe('the handshake', () => {
       creditBytes: 4096,
       maxFrameBytes: 2048,
       heartbeatIntervalMs: 30_000,
+      resume: expect.stringMatching(/^[A-Za-z0-9_-]{22}$/),
     });
     expect(two.messages[0]?.['connectionId']).not.toBe(one.messages[0]?.['connectionId']);
     expect(stream.stats().connections).toBe(2);
@@ -56,7 +57,7 @@ describe('the handshake', () => {
     const upgrade = { headers: { upgrade: 'websocket', connection: 'Upgrade' } };
     const full = await fetch(`http://127.0.0.1:${port}/`, upgrade);
     expect(full.status).toBe(503);
-    expect(Number(full.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(full.headers.get('retry-after')).toMatch(/^[12]$/);
     expect(await full.json()).toMatchObject({ error: 'overloaded' });
 
     first.socket.close();
@@ -235,7 +236,8 @@ describe('credit', () => {
     fake.hold();
     client.send(cartEvent(Array.from({ length: 8 }, (_, index) => event(`c-${index}`))));
     client.send(cartEvent([event('d-0'), event('d-1'), event('d-2')]));
-    await client.until('overloaded');
+    const [overloaded] = await client.until('overloaded');
+    expect(overloaded?.['retryAfterMs']).toBeWithin(1_000, 2_000);
     client.send(cartEvent(event('late')));
     client.send({ type: 'heartbeat' });
     expect(client.ofType('event_ack')).toEqual([]);
@@ -340,6 +342,26 @@ describe('shutdown', () => {
     expect(fake.listeners.size).toBe(0);
     expect(stream.stats().connections).toBe(0);
   });
+
+  test('everyone is told when to come back, last of all, and each at a moment of its own', async () => {
+    const { url, stream } = start();
+    const clients = await Promise.all(Array.from({ length: 600 }, () => connect(url)));
+    await stream.closeAll(1001, 'the service is shutting down');
+    const codes = await Promise.all(clients.map(async ({ closed }) => (await closed).code));
+    expect(new Set(codes)).toEqual(new Set([1001]));
+    const last = clients.map(({ messages }) => messages.at(-1));
+    expect(last[0]).toEqual({
+      type: 'going_away',
+      timestamp: expect.any(String),
+      message: 'the service is shutting down',
+      retryAfterMs: expect.any(Number),
+    });
+    const delays = last.map((message) => Number(message?.['retryAfterMs']));
+    expect(Math.min(...delays)).toBeGreaterThanOrEqual(1_000);
+    expect(Math.max(...delays)).toBeLessThan(2_000);
+    // 600 draws of 1,000 numbers: about 450 different ones.
+    expect(new Set(delays).size).toBeGreaterThan(300);
+  }, 60_000);
 
   test('a client that disappears with events in flight leaves nothing behind', async () => {
     const { url, fake, stream, counters } = start();

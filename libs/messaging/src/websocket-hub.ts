@@ -8,6 +8,7 @@
 import type { ServerWebSocket } from 'bun';
 import type { ConnectionState } from './connection-state.ts';
 import { createHeartbeatSweep } from './heartbeat-sweep.ts';
+import { reconnectDelayMs } from './reconnect-delay.ts';
 import { createSlidingBudget } from './sliding-budget.ts';
 import type { WebSocketLimits } from './websocket-limits.ts';
 
@@ -26,11 +27,15 @@ export interface WebSocketHubOptions<T extends ConnectionState> {
   readonly limits: WebSocketLimits;
   /** The app's last message to a connection that is closed with 1013. */
   readonly overloaded: (cause: OverloadCause) => string;
+  /** The app's last messages to a connection that is about to be closed, whatever the reason. */
+  readonly lastWords?: (ws: ServerWebSocket<T>, code: number, reason: string) => readonly string[];
   readonly totals?: WebSocketTotals;
   /** Told whenever the hub itself decides to close a connection. */
   readonly onClose?: (ws: ServerWebSocket<T>, code: number, reason: string) => void;
   /** Monotonic milliseconds. */
   readonly now?: () => number;
+  /** Numbers in [0, 1). */
+  readonly random?: () => number;
 }
 
 export interface WebSocketHubStats {
@@ -69,10 +74,17 @@ export interface WebSocketHub<T extends ConnectionState> {
   drained(ws: ServerWebSocket<T>): void;
   /** Ends a connection once everything in flight on it has been answered, at the latest after `closeTimeoutMs`. */
   end(ws: ServerWebSocket<T>, code: number, reason: string): void;
+  /** Ends a connection at once: nobody waits for its answers any more. */
+  close(ws: ServerWebSocket<T>, code: number, reason: string): void;
   /** Lets nobody in any more and ends everyone; resolves when the last one has gone. */
   closeAll(code: number, reason: string): Promise<void>;
+  /** When a client that is sent away should come back: another number for each, higher the more there are. */
+  retryAfterMs(): number;
   stats(): WebSocketHubStats;
 }
+
+/** Connections that are closed in one turn of the event loop, which takes a few milliseconds. */
+const CLOSE_SLICE = 250;
 
 /** Builds a hub. It runs one timer for all connections, and none while there is no connection. */
 export function createWebSocketHub<T extends ConnectionState>(options: WebSocketHubOptions<T>): WebSocketHub<T> {
@@ -89,6 +101,8 @@ export function createWebSocketHub<T extends ConnectionState>(options: WebSocket
   const closedByCode: Record<number, number> = {};
   let outboundBytes = 0;
   let goingAway = false;
+  /** How many there were when they were all sent away: those who are left have not come back yet. */
+  let sentAway = 0;
   const empty = Promise.withResolvers<void>();
 
   function opened(ws: ServerWebSocket<T>): void {
@@ -154,7 +168,7 @@ export function createWebSocketHub<T extends ConnectionState>(options: WebSocket
     if (status < 0) totals.messagesSent += 1;
     measureOutbound(ws);
     if (status < 0 && !readsTooSlowly(ws.data.outboundBytes)) return true;
-    ws.sendText(options.overloaded('slow_reader'));
+    sendLast(ws, options.overloaded('slow_reader'));
     close(ws, 1013, 'overloaded');
     return false;
   }
@@ -183,13 +197,26 @@ export function createWebSocketHub<T extends ConnectionState>(options: WebSocket
     ws.data.ending ??= { code, reason, sinceMs: sweep.nowMs() };
     closedByCode[code] = (closedByCode[code] ?? 0) + 1;
     options.onClose?.(ws, code, reason);
+    if (options.lastWords !== undefined) for (const text of options.lastWords(ws, code, reason)) sendLast(ws, text);
     // Bun calls its close handler before this returns, flushes what waits and drops a client that never reads within seconds.
     ws.close(code, reason);
   }
 
+  /** Not `send`, which would close a connection that reads too slowly, and so come back here. */
+  function sendLast(ws: ServerWebSocket<T>, text: string): void {
+    if (ws.sendText(text) !== 0) totals.messagesSent += 1;
+  }
+
+  /** In slices: tens of thousands of closes at once would hold up the answers to those who still have some to come. */
   async function closeAll(code: number, reason: string): Promise<void> {
     goingAway = true;
-    for (const ws of connections) end(ws, code, reason);
+    sentAway = Math.max(sentAway, connections.size);
+    let inSlice = 0;
+    for (const ws of connections) {
+      end(ws, code, reason);
+      inSlice += 1;
+      if (inSlice % CLOSE_SLICE === 0) await new Promise(setImmediate);
+    }
     if (connections.size > 0) await empty.promise;
   }
 
@@ -205,7 +232,9 @@ export function createWebSocketHub<T extends ConnectionState>(options: WebSocket
     send,
     drained: measureOutbound,
     end,
+    close,
     closeAll,
+    retryAfterMs: () => reconnectDelayMs(Math.max(sentAway, connections.size), options.random ?? Math.random),
     stats: () => ({ connections: connections.size, outboundBytes, closed: { ...closedByCode } }),
   };
 }

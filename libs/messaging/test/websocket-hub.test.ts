@@ -6,6 +6,7 @@ import {
   ConnectionState,
   createWebSocketHub,
   DEFAULT_WEBSOCKET_LIMITS,
+  type WebSocketHubOptions,
   type WebSocketLimits,
 } from '../src/index.ts';
 
@@ -17,8 +18,11 @@ afterEach(async () => {
   stopServer = undefined;
 });
 
+/** For tests with a thousand connections, on a machine that has other things to do. */
+const MANY_TIMEOUT_MS = 60_000;
+
 /** A hub behind a real server that echoes; `sockets` holds the server's ends. */
-function start(limits: Partial<WebSocketLimits> = {}) {
+function start(limits: Partial<WebSocketLimits> = {}, more: Partial<WebSocketHubOptions<ConnectionState>> = {}) {
   const all: WebSocketLimits = { ...DEFAULT_WEBSOCKET_LIMITS, ...limits };
   const sockets: Socket[] = [];
   const decisions: string[] = [];
@@ -28,6 +32,8 @@ function start(limits: Partial<WebSocketLimits> = {}) {
     totals,
     overloaded: (cause) => `overloaded: ${cause}`,
     onClose: (_, code, reason) => decisions.push(`${code} ${reason}`),
+    random: () => 0.5,
+    ...more,
   });
   const server = Bun.serve<ConnectionState>({
     port: 0,
@@ -174,6 +180,84 @@ test('totals count connections that are open and that ever were, and messages ea
   while (hub.stats().connections > 1) await new Promise(setImmediate);
   expect(totals).toEqual({ activeConnections: 1, totalConnections: 2, messagesReceived: 1, messagesSent: 1 });
 });
+
+test('last words go out before a close, whoever decided on it, but not after a client has gone', async () => {
+  const said: string[] = [];
+  const lastWords = (_: Socket, code: number, reason: string) => {
+    said.push(`${code} ${reason}`);
+    return [`last ${code}`, 'bye'];
+  };
+  const { hub, sockets, totals, url } = start({}, { lastWords });
+  const [ended, closed, gone] = [await connect(url), await connect(url), await connect(url)];
+  const [first, second, third] = sockets as [Socket, Socket, Socket];
+  hub.take(first, 1, 1);
+  hub.take(second, 1, 1);
+  hub.end(first, 1008, 'later');
+  hub.close(second, 4001, 'at once');
+  expect(said).toEqual(['4001 at once']);
+  hub.settle(first, 1, 1);
+  expect([await ended.closed, await closed.closed]).toEqual([1008, 4001]);
+  expect([ended.messages, closed.messages]).toEqual([
+    ['last 1008', 'bye'],
+    ['last 4001', 'bye'],
+  ]);
+  gone.socket.terminate();
+  while (hub.stats().connections > 0) await new Promise(setImmediate);
+  hub.close(third, 1000, 'too late');
+  expect(said).toHaveLength(2);
+  expect(totals.messagesSent).toBe(4);
+});
+
+test('a client that does not read hears its last words once, and is closed once', async () => {
+  let said = 0;
+  const lastWords = () => {
+    said += 1;
+    return ['x'.repeat(1_000)];
+  };
+  const { hub, sockets, port } = start({ outboundBytesMax: 65_536 }, { lastWords });
+  const client = await connectStalled(port);
+  const ws = last(sockets);
+  while (hub.send(ws, 'y'.repeat(16_384)));
+  expect(said).toBe(1);
+  expect(hub.stats()).toEqual({ connections: 0, outboundBytes: 0, closed: { 1013: 1 } });
+  client.destroy();
+});
+
+test(
+  'closeAll goes in slices: between them, other work gets its turn',
+  async () => {
+    const { hub, url, sockets } = start();
+    for (let at = 0; at < 1_000; at += 100) await Promise.all(Array.from({ length: 100 }, () => connect(url)));
+    expect(sockets).toHaveLength(1_000);
+    const seen: number[] = [];
+    let over = false;
+    const look = () => {
+      seen.push(hub.stats().connections);
+      if (!over) setImmediate(look);
+    };
+    setImmediate(look);
+    await hub.closeAll(1001, 'bye');
+    over = true;
+    expect(hub.stats()).toMatchObject({ connections: 0, closed: { 1001: 1_000 } });
+    const steps = seen.map((left, at) => (seen[at - 1] ?? 1_000) - left);
+    expect(Math.max(...steps)).toBeLessThanOrEqual(250);
+    expect(seen.filter((left) => left > 0 && left < 1_000).length).toBeGreaterThan(1);
+  },
+  MANY_TIMEOUT_MS,
+);
+
+test(
+  'the more there are, the later they are asked to come back, also while they go',
+  async () => {
+    const { hub, url } = start();
+    expect(hub.retryAfterMs()).toBe(1_500);
+    for (let at = 0; at < 1_200; at += 100) await Promise.all(Array.from({ length: 100 }, () => connect(url)));
+    expect(hub.retryAfterMs()).toBe(1_600);
+    await hub.closeAll(1001, 'bye');
+    expect(hub.retryAfterMs()).toBe(1_600);
+  },
+  MANY_TIMEOUT_MS,
+);
 
 test('without a connection, closeAll is done at once', async () => {
   const { hub } = start();

@@ -57,8 +57,9 @@ describe('cart_event', () => {
 
 describe('control messages', () => {
   test.each(['heartbeat', 'subscribe', 'unsubscribe'] as const)('%s needs no payload', (type) => {
-    expect(parse({ type })).toEqual({ ok: true, frame: { type, confirmations: true } });
-    expect(parse({ type, payload: {}, seq: 3 })).toEqual({ ok: true, frame: { type, confirmations: true, seq: 3 } });
+    expect(parse({ type })).toEqual({ ok: true, frame: { type, confirmations: true, cumulativeAcks: false } });
+    const frame = { type, confirmations: true, cumulativeAcks: false, seq: 3 };
+    expect(parse({ type, payload: {}, seq: 3 })).toEqual({ ok: true, frame });
   });
 
   test('subscribe names what it wants', () => {
@@ -73,10 +74,46 @@ describe('control messages', () => {
       code: 'unknown_field',
       field: 'payload.topic',
     });
-    for (const payload of [{ acks: 'cumulative' }, { confirmations: true, acks: 'cumulative', more: 1 }]) {
-      expect(parse({ type: 'subscribe', payload })).toMatchObject({ code: 'unsupported', field: 'payload.acks' });
-    }
+    expect(parse({ type: 'subscribe', payload: { acks: 'cumulative', more: 1 } })).toMatchObject({
+      code: 'unknown_field',
+      field: 'payload.more',
+    });
     expect(parse({ type: 'subscribe', payload: [] })).toMatchObject({ code: 'invalid_type', field: 'payload' });
+  });
+});
+
+describe('cumulative acks', () => {
+  test.each(['subscribe', 'unsubscribe'] as const)('%s names them, and confirmations only when it says so', (type) => {
+    const read = (payload: object) => parse({ type, payload });
+    expect(read({ acks: 'cumulative' })).toMatchObject({ frame: { cumulativeAcks: true, confirmations: false } });
+    expect(read({ acks: 'cumulative', confirmations: true })).toMatchObject({
+      frame: { cumulativeAcks: true, confirmations: true },
+    });
+    expect(read({ acks: 'each' })).toMatchObject({ ok: false, code: 'unsupported', field: 'payload.acks' });
+  });
+});
+
+describe('the numbers of a message that was refused', () => {
+  test.each<[object, { seqs: number } | undefined]>([
+    [{ type: 'cart_event', seq: 5, payload: [1, 2, 3, 4] }, { seqs: 4 }],
+    [{ type: 'cart_event', seq: 5, payload: {}, extra: 1 }, { seqs: 1 }],
+    [{ type: 'cart_event', seq: 5 }, { seqs: 1 }],
+    [{ type: 'cart_event', seq: 5, payload: [] }, undefined],
+    [{ type: 'cart_event', seq: -1, payload: {} }, undefined],
+    [{ type: 'cart_event', seq: '5', payload: {} }, undefined],
+    [{ type: 'cart_event', seq: Number.MAX_SAFE_INTEGER, payload: [1, 2] }, undefined],
+    [{ type: 'heartbeat', seq: 5, extra: 1 }, undefined],
+  ])('%j', (value, seqs) => {
+    const problem = parse(value);
+    expect(problem.ok).toBe(false);
+    if (seqs === undefined) expect(problem).not.toHaveProperty('seqs');
+    else expect(problem).toMatchObject(seqs);
+  });
+
+  test('an array whose last number would not be exact is refused', () => {
+    const value = { type: 'cart_event', seq: Number.MAX_SAFE_INTEGER - 1, payload: [1, 2, 3] };
+    expect(parse(value)).toMatchObject({ ok: false, code: 'number_out_of_range', field: 'seq' });
+    expect(parse({ ...value, payload: [1, 2] })).toMatchObject({ ok: true });
   });
 });
 
@@ -134,6 +171,7 @@ test('the compiled path and Zod agree on what a frame is', () => {
             { confirmations: true },
             { confirmations: 1 },
             { acks: 'cumulative' },
+            { acks: 'each' },
           ),
           fc.jsonValue(),
         ),
@@ -148,7 +186,11 @@ test('the compiled path and Zod agree on what a frame is', () => {
   fc.assert(
     fc.property(nearlyFrame, (value) => {
       const parsed = parse(value);
-      const counted = !parsed.ok && (parsed.code === 'too_many_events' || parsed.code === 'empty_batch');
+      const counted =
+        !parsed.ok &&
+        (parsed.code === 'too_many_events' ||
+          parsed.code === 'empty_batch' ||
+          (parsed.code === 'number_out_of_range' && clientFrameSchema.safeParse(value).success));
       expect(parsed.ok || counted).toBe(clientFrameSchema.safeParse(value).success);
     }),
     { numRuns: 3_000 },

@@ -23,8 +23,9 @@ export interface CartEventFrame extends FrameEnvelope {
 
 export interface ControlFrame extends FrameEnvelope {
   readonly type: 'heartbeat' | 'subscribe' | 'unsubscribe';
-  /** What `subscribe` and `unsubscribe` name; true when they name nothing. */
+  /** What `subscribe` and `unsubscribe` name: confirmations when they name nothing. */
   readonly confirmations: boolean;
+  readonly cumulativeAcks: boolean;
 }
 
 export type ClientFrame = CartEventFrame | ControlFrame;
@@ -34,6 +35,8 @@ export interface FrameProblem extends Problem {
   readonly ok: false;
   readonly eventId?: string;
   readonly seq?: number;
+  /** How many numbers from `seq` on the events of a refused `cart_event` have. */
+  readonly seqs?: number;
 }
 
 export type ParsedFrame = { readonly ok: true; readonly frame: ClientFrame } | FrameProblem;
@@ -82,12 +85,18 @@ function readCartEvent(raw: RawCartEvent, eventsMax: number): ParsedFrame {
     const message = `payload holds ${events.length} events; one message may carry ${eventsMax}.`;
     return withEcho(raw, { code: 'too_many_events', field: 'payload', message });
   }
+  if (raw.seq !== undefined && raw.seq > Number.MAX_SAFE_INTEGER - events.length + 1) {
+    const message = `seq is too high: the last of the ${events.length} events would be beyond ${Number.MAX_SAFE_INTEGER}.`;
+    return withEcho(raw, { code: 'number_out_of_range', field: 'seq', message });
+  }
   return { ok: true, frame: { type: 'cart_event', events, isArray, ...envelopeOf(raw) } };
 }
 
 function readControl(raw: Exclude<RawClientFrame, RawCartEvent>): ParsedFrame {
-  const confirmations = raw.type === 'heartbeat' ? true : (raw.payload?.confirmations ?? true);
-  return { ok: true, frame: { type: raw.type, confirmations, ...envelopeOf(raw) } };
+  const named = raw.type === 'heartbeat' ? undefined : raw.payload;
+  const cumulativeAcks = named?.acks !== undefined;
+  const confirmations = named?.confirmations ?? !cumulativeAcks;
+  return { ok: true, frame: { type: raw.type, confirmations, cumulativeAcks, ...envelopeOf(raw) } };
 }
 
 function envelopeOf(raw: {
@@ -118,13 +127,12 @@ function specialProblem(issue: z.core.$ZodIssue, value: unknown): Problem | unde
     const message = `There is no message type ${sent}; a client may send cart_event, heartbeat, subscribe and unsubscribe.`;
     return { code: 'unknown_message_type', field, message };
   }
-  if (
-    type === 'subscribe' &&
-    field === 'payload' &&
-    issue.code === 'unrecognized_keys' &&
-    Object.hasOwn(payload as object, 'acks')
-  ) {
-    return { code: 'unsupported', field: 'payload.acks', message: 'This server acknowledges each event on its own.' };
+  if ((type === 'subscribe' || type === 'unsubscribe') && field === 'payload.acks') {
+    return {
+      code: 'unsupported',
+      field,
+      message: 'payload.acks may be "cumulative"; without it, every event has an ack.',
+    };
   }
   if (type === 'cart_event' && field === 'payload' && payload !== undefined) {
     return { code: 'invalid_type', field, message: 'payload must be an event or an array of events.' };
@@ -140,5 +148,15 @@ function withEcho(value: unknown, problem: Problem): FrameProblem {
     ...problem,
     ...(eventId ? { eventId: raw.eventId as string } : {}),
     ...(Number.isSafeInteger(raw.seq) ? { seq: raw.seq as number } : {}),
+    ...seqsOf(value),
   };
+}
+
+/** So that a client's counter has no gap where a `cart_event` with a valid seq was refused as a whole. */
+function seqsOf(value: unknown): { readonly seqs?: number } {
+  if (typeof value !== 'object' || value === null) return {};
+  const { type, seq, payload } = value as { type?: unknown; seq?: unknown; payload?: unknown };
+  if (type !== 'cart_event' || !Number.isSafeInteger(seq) || (seq as number) < 0) return {};
+  const seqs = Array.isArray(payload) ? payload.length : 1;
+  return seqs > 0 && (seq as number) <= Number.MAX_SAFE_INTEGER - seqs + 1 ? { seqs } : {};
 }

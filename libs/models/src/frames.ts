@@ -31,9 +31,13 @@ export const cartEventFrameSchema = z
   })
   .meta({ description: 'Events to take in.' });
 
-const confirmationsSchema = z.strictObject({
+const subscriptionSchema = z.strictObject({
   confirmations: z.boolean().optional().meta({
-    description: 'event_confirmed as each event is stored and, where it goes further, routed; true when absent.',
+    description:
+      'event_confirmed as each event is stored and, where it goes further, routed; when absent, true unless acks is there.',
+  }),
+  acks: z.literal('cumulative').optional().meta({
+    description: 'One event_ack with throughSeq for everything up to it; every cart_event then needs seq.',
   }),
 });
 
@@ -41,21 +45,27 @@ const heartbeatSchema = z
   .strictObject({ type: z.literal('heartbeat'), payload: z.unknown().optional(), ...envelope })
   .meta({ description: 'Says that the client lives.' });
 const subscribeSchema = z
-  .strictObject({ type: z.literal('subscribe'), payload: confirmationsSchema.optional(), ...envelope })
-  .meta({ description: 'Asks for confirmations of the events sent from now on.' });
+  .strictObject({ type: z.literal('subscribe'), payload: subscriptionSchema.optional(), ...envelope })
+  .meta({ description: 'Asks for confirmations, or for cumulative acks, from now on.' });
 const unsubscribeSchema = z
-  .strictObject({ type: z.literal('unsubscribe'), payload: confirmationsSchema.optional(), ...envelope })
-  .meta({ description: 'Ends the confirmations.' });
+  .strictObject({ type: z.literal('unsubscribe'), payload: subscriptionSchema.optional(), ...envelope })
+  .meta({ description: 'Ends what it names.' });
 
 export const clientFrameSchema = z
   .discriminatedUnion('type', [cartEventFrameSchema, heartbeatSchema, subscribeSchema, unsubscribeSchema])
   .meta({ description: 'A message from the client.', example: { type: 'heartbeat' } });
 
 const stamped = { timestamp: timestamp.meta({ description: 'When the server sent it.' }) };
+const throughSeq = seq.meta({ description: 'Everything up to here is on disk, a duplicate, or was rejected.' });
+const reconnect = z
+  .int()
+  .min(0)
+  .optional()
+  .meta({ description: 'When to connect again; another number for everybody.' });
 const position = z.string().meta({ description: '`<journal>:<seq>`: where the row stands.' });
 
 export const serverFrameSchema = z
-  .discriminatedUnion('type', [
+  .union([
     z
       .looseObject({
         type: z.literal('hello'),
@@ -64,6 +74,14 @@ export const serverFrameSchema = z
         credit: z.int().min(1).meta({ description: 'Events that may be unacknowledged at once.' }),
         maxFrameBytes: z.int().min(1),
         heartbeatIntervalMs: z.int().min(1),
+        resume: z.string().optional().meta({ description: 'The token for ?resume= on the next connection.' }),
+        recovered: z.boolean().optional().meta({
+          description: 'After ?resume=: whether it is known what the connection before had sent.',
+        }),
+        throughSeq: throughSeq.optional(),
+        errorsDropped: z.int().min(1).optional().meta({
+          description: 'Earlier errors that are not repeated, because too many were to be remembered.',
+        }),
       })
       .meta({ description: 'The first message on every connection.' }),
     z
@@ -76,6 +94,7 @@ export const serverFrameSchema = z
         position: position.optional(),
       })
       .meta({ description: 'The event is on disk, or its first copy is.' }),
+    z.looseObject({ type: z.literal('event_ack'), ...stamped, throughSeq }).meta({ description: 'A cumulative ack.' }),
     z
       .looseObject({
         type: z.literal('event_error'),
@@ -102,8 +121,21 @@ export const serverFrameSchema = z
           'The event reached this level: stored, and then routed, once every sink beside the store is done with it, if its type goes to one.',
       }),
     z
-      .looseObject({ type: z.literal('overloaded'), ...stamped, message: z.string().optional() })
+      .looseObject({
+        type: z.literal('overloaded'),
+        ...stamped,
+        message: z.string().optional(),
+        retryAfterMs: reconnect,
+      })
       .meta({ description: 'Too much is unacknowledged or unread; close code 1013 follows.' }),
+    z
+      .looseObject({
+        type: z.literal('going_away'),
+        ...stamped,
+        message: z.string().optional(),
+        retryAfterMs: reconnect,
+      })
+      .meta({ description: 'The last message before close code 1001.' }),
   ])
   .meta({
     description: 'A message from the server.',

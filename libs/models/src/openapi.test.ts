@@ -66,10 +66,12 @@ test('the messages of the server are what the schema says', () => {
       heartbeatIntervalMs: 30_000,
     },
     { type: 'event_ack', timestamp, eventId: 'e', seq: 1, status: 'duplicate' },
+    { type: 'event_ack', timestamp, throughSeq: 7 },
     { type: 'event_error', timestamp, code: 'too_long', field: 'payload[3].storeId', message: 'm', retryAfterMs: 100 },
     { type: 'heartbeat_ack', timestamp },
     { type: 'event_confirmed', timestamp, eventId: 'e', level: 'stored' },
     { type: 'overloaded', timestamp },
+    { type: 'going_away', timestamp, message: 'm', retryAfterMs: 1_500 },
   ]) {
     expect(serverFrameSchema.safeParse(frame).error).toBeUndefined();
     expect(validator('ServerFrame')(frame)).toBe(true);

@@ -128,6 +128,10 @@ export const healthSchema = z
     timestamp,
     version: z.string(),
     services: z.looseObject({ journal: serviceSchema, clickhouse: serviceSchema }),
+    workers: z
+      .array(serviceSchema.extend({ name: z.string(), reportAgeMs: z.number().min(0).optional() }))
+      .optional()
+      .meta({ description: 'Each accept process, where there are several.' }),
     metrics: z.looseObject({
       eventsPerSecond: z.number().min(0),
       activeConnections: count,
@@ -164,9 +168,13 @@ export const metricsSchema = z
       duplicatesIgnored: count,
       storageLatency: z.number().min(0).meta({ description: 'Milliseconds.' }),
     }),
+    workers: z
+      .looseObject({ configured: count, reporting: count })
+      .optional()
+      .meta({ description: 'Accept processes, where there are several, and those whose counters are in the sums.' }),
   })
   .meta({
-    description: 'Counters since the process started.',
+    description: 'Counters since the accept processes started, all of them together.',
     example: {
       ingestion: { eventsReceived: 1010, eventsProcessed: 1000, eventsFailed: 10, averageProcessingTime: 0.4 },
       websocket: { activeConnections: 3, totalConnections: 12, messagesReceived: 400, messagesSent: 412 },

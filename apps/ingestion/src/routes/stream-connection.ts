@@ -5,6 +5,7 @@ import type { CartEventFrame } from '@libs/models';
 import type { Origin } from '@libs/pipeline';
 import type { ServerWebSocket } from 'bun';
 import type { ConfirmationQueue } from './stream-confirmations.ts';
+import { newToken, type StreamSession } from './stream-session.ts';
 
 export type StreamSocket = ServerWebSocket<StreamConnection>;
 
@@ -16,8 +17,8 @@ export interface EventBatch {
   readonly bytes: number;
 }
 
-/** The batch of a turn that is not over. */
-interface Turn extends EventBatch {
+/** What came in a turn of the event loop that is not over. */
+interface OpenBatch extends EventBatch {
   readonly frames: CartEventFrame[];
   readonly records: unknown[];
   bytes: number;
@@ -33,10 +34,15 @@ export class StreamConnection extends ConnectionState {
   /** Whom its token spoke for at the handshake; undefined while the service is open to all. */
   readonly principal: Principal | undefined;
   origin: Origin | undefined = undefined;
-  /** The last turn of the event loop in which an event came. */
-  lastTurnNumber = 0;
-  turn: Turn | undefined = undefined;
+  batch: OpenBatch | undefined = undefined;
   confirmations: ConfirmationQueue | undefined = undefined;
+  /** What the client may come back with. */
+  readonly resumeToken = newToken();
+  /** What it came back with, until hello has answered it; empty when that cannot be a token. */
+  resume: string | undefined;
+  /** From the first event with a `seq`, or taken over from the connection before. */
+  session: StreamSession | undefined = undefined;
+  hasCumulativeAcks = false;
 
   constructor(
     processName: string,
@@ -44,6 +50,7 @@ export class StreamConnection extends ConnectionState {
     userAgent: string | undefined,
     referrer: string | undefined,
     principal: Principal | undefined,
+    resume: string | undefined,
   ) {
     super();
     this.processName = processName;
@@ -51,6 +58,7 @@ export class StreamConnection extends ConnectionState {
     this.userAgent = userAgent;
     this.referrer = referrer;
     this.principal = principal;
+    this.resume = resume;
   }
 }
 

@@ -1,11 +1,12 @@
-/** From frames to accept and back: few accept calls, one reply per event. */
+/** From frames to accept: what a connection sends in one turn of the event loop goes there together, beside everyone else's. */
 import type { WebSocketHub } from '@libs/messaging';
 import type { CartEventFrame } from '@libs/models';
 import type { Logger } from '@libs/monitoring';
-import type { Outcome } from '@libs/pipeline';
+import type { Accept, Origin, Outcome } from '@libs/pipeline';
 import type { Ingestion } from '../ingestion.ts';
+import { TURN_EVENTS_MAX, type Turn, type TurnItem } from '../turn.ts';
 import { acceptFor } from './guard.ts';
-import type { Confirmations } from './stream-confirmations.ts';
+import type { Answers } from './stream-answers.ts';
 import {
   connectionIdOf,
   type EventBatch,
@@ -13,16 +14,13 @@ import {
   type StreamConnection,
   type StreamSocket,
 } from './stream-connection.ts';
-import { namesOf, outcomeText } from './stream-replies.ts';
 
 export interface EventFlowDeps {
   readonly ingestion: Pick<Ingestion, 'accept'>;
+  readonly turn: Turn;
   readonly hub: WebSocketHub<StreamConnection>;
-  readonly confirmations: Confirmations;
-  readonly count: (outcomes: readonly Outcome[], startedMs: number) => void;
+  readonly answers: Pick<Answers, 'answer' | 'counted'>;
   readonly logger: Pick<Logger, 'error'>;
-  readonly now: () => number;
-  readonly timestamp: () => string;
 }
 
 export interface EventFlow {
@@ -38,124 +36,73 @@ const UNKNOWN_FATE: Outcome = {
   afterMs: 1_000,
 };
 
-/** Events in one accept call, and in one frame. */
-export const TURN_EVENTS_MAX = 1_000;
-
 export function createEventFlow(deps: EventFlowDeps): EventFlow {
-  const { ingestion, hub, confirmations, now, timestamp } = deps;
-  /** Counts turns of the event loop in which events came. */
-  let turnNumber = 1;
-  let isScheduled = false;
-  /** Connections with events that wait for the end of the turn. */
-  let waiting: StreamSocket[] = [];
+  const { turn, hub, answers } = deps;
 
-  /**
-   * A connection's first frame of a turn goes to accept at once, so that it joins the journal's next commit; what follows
-   * it in the same turn shares a second call, without which a client that streams would cost twice as much per event.
-   */
   function take(ws: StreamSocket, frame: CartEventFrame, bytes: number): void {
     if (!hub.take(ws, frame.events.length, bytes)) return;
-    scheduleTurnEnd();
-    if (ws.data.lastTurnNumber === turnNumber) return join(ws, frame, bytes);
-    ws.data.lastTurnNumber = turnNumber;
-    submit(ws, { frames: [frame], records: frame.events, bytes });
-  }
-
-  function join(ws: StreamSocket, frame: CartEventFrame, bytes: number): void {
-    let turn = ws.data.turn;
-    if (turn !== undefined && turn.records.length + frame.events.length > TURN_EVENTS_MAX) {
-      submit(ws, turn);
-      turn = undefined;
+    if (frame.seq !== undefined) answers.counted(ws, frame.seq);
+    const { batch } = ws.data;
+    if (batch !== undefined && batch.records.length + frame.events.length <= TURN_EVENTS_MAX) {
+      add(batch, frame, bytes);
+      return;
     }
-    if (turn === undefined) {
-      turn = { frames: [], records: [], bytes: 0 };
-      ws.data.turn = turn;
-      waiting.push(ws);
-    }
-    turn.frames.push(frame);
-    turn.bytes += bytes;
-    for (const record of frame.events) turn.records.push(record);
-  }
-
-  /**
-   * Bun runs microtasks between the frames of one read, so only an immediate sees all of them. It is set before anything
-   * is appended: the journal commits in an immediate too, which is then the later one.
-   */
-  function scheduleTurnEnd(): void {
-    if (isScheduled) return;
-    isScheduled = true;
-    setImmediate(endTurn);
-  }
-
-  function endTurn(): void {
-    isScheduled = false;
-    turnNumber += 1;
-    const sockets = waiting;
-    waiting = [];
-    for (const ws of sockets) if (ws.data.turn !== undefined) submit(ws, ws.data.turn);
-  }
-
-  function submit(ws: StreamSocket, batch: EventBatch): void {
-    ws.data.turn = undefined;
-    void acceptAndAnswer(ws, batch);
-  }
-
-  async function acceptAndAnswer(ws: StreamSocket, batch: EventBatch): Promise<void> {
-    const startedMs = now();
-    const outcomes = await outcomesOf(ws, batch.records);
-    deps.count(outcomes, startedMs);
-    if (ws.readyState === WebSocket.OPEN) {
-      // Uncorked, every reply would be a system call of its own.
-      if (outcomes.length === 1) answer(ws, batch, outcomes);
-      else ws.cork(() => answer(ws, batch, outcomes));
-      confirmations.flush(ws);
-    }
-    hub.settle(ws, batch.records.length, batch.bytes);
-  }
-
-  async function outcomesOf(ws: StreamSocket, records: readonly unknown[]): Promise<readonly Outcome[]> {
-    try {
-      const outcomes = await acceptFor(ingestion.accept, ws.data.principal)(records, {
-        ack: 'journal',
-        origin: originOf(ws),
-      });
-      if (outcomes.length === records.length) return outcomes;
-      throw new Error(`accept gave ${outcomes.length} outcomes for ${records.length} records`);
-    } catch (error) {
-      deps.logger.error({ error, connectionId: connectionIdOf(ws.data), events: records.length }, 'accept failed');
-      hub.end(ws, 1011, 'internal error');
-      return records.map(() => UNKNOWN_FATE);
-    }
-  }
-
-  function answer(ws: StreamSocket, batch: EventBatch, outcomes: readonly Outcome[]): void {
-    const at = timestamp();
-    let first = 0;
-    for (const frame of batch.frames) {
-      for (let index = 0; index < frame.events.length; index++) {
-        const outcome = outcomes[first + index];
-        if (outcome === undefined || !answerOne(ws, at, frame, index, batch.records[first + index], outcome)) return;
-      }
-      first += frame.events.length;
-    }
-  }
-
-  function answerOne(
-    ws: StreamSocket,
-    at: string,
-    frame: CartEventFrame,
-    index: number,
-    record: unknown,
-    outcome: Outcome,
-  ): boolean {
-    const seq = frame.seq === undefined ? undefined : frame.seq + index;
-    // The id beside an array belongs to no one event.
-    const names = namesOf(record, frame.isArray ? undefined : frame.eventId, seq);
-    const path = frame.isArray && outcome.kind === 'rejected' ? `payload[${index}]` : 'payload';
-    if (!hub.send(ws, outcomeText(at, names, path, outcome))) return false;
-    if (ws.data.confirmations !== undefined) confirmations.acknowledged(ws, outcome, names, record);
-    return true;
+    ws.data.batch = { frames: [frame], records: [...frame.events], bytes };
+    turn.take(new BatchItem(deps, ws, ws.data.batch));
   }
 
   return { take };
+}
+
+function add(batch: NonNullable<StreamConnection['batch']>, frame: CartEventFrame, bytes: number): void {
+  batch.frames.push(frame);
+  batch.bytes += bytes;
+  for (const record of frame.events) batch.records.push(record);
+}
+
+class BatchItem implements TurnItem {
+  readonly accept: Accept | undefined;
+  readonly #deps: EventFlowDeps;
+  readonly #ws: StreamSocket;
+  readonly #batch: EventBatch;
+
+  constructor(deps: EventFlowDeps, ws: StreamSocket, batch: EventBatch) {
+    const { accept } = deps.ingestion;
+    const own = acceptFor(accept, ws.data.principal);
+    this.accept = own === accept ? undefined : own;
+    this.#deps = deps;
+    this.#ws = ws;
+    this.#batch = batch;
+  }
+
+  get origin(): Origin {
+    return originOf(this.#ws);
+  }
+
+  records(): readonly unknown[] {
+    const { data } = this.#ws;
+    if (data.batch === this.#batch) data.batch = undefined;
+    return this.#batch.records;
+  }
+
+  settled(outcomes: readonly Outcome[], first: number): void {
+    const { answers, hub } = this.#deps;
+    const ws = this.#ws;
+    const { records, bytes } = this.#batch;
+    if (ws.readyState === WebSocket.OPEN || ws.data.session !== undefined)
+      answers.answer(ws, this.#batch, outcomes, first);
+    hub.settle(ws, records.length, bytes);
+  }
+
+  failed(error: unknown): void {
+    const { hub, logger } = this.#deps;
+    const { records } = this.#batch;
+    const connectionId = connectionIdOf(this.#ws.data);
+    logger.error({ error, connectionId, events: records.length }, 'accept failed');
+    hub.end(this.#ws, 1011, 'internal error');
+    this.settled(
+      records.map(() => UNKNOWN_FATE),
+      0,
+    );
+  }
 }

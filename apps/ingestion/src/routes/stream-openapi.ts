@@ -15,15 +15,23 @@ export const STREAM_DETAIL = {
   summary: 'Stream events over a WebSocket',
   description:
     'A WebSocket handshake. Each message is one JSON object in a text or a binary frame: ClientFrame from the client, ServerFrame ' +
-    'from the server. Every event gets one event_ack or one event_error. Where a token is needed, a browser, which can send ' +
+    'from the server. Every event gets one event_ack or one event_error, or, after a subscribe with acks: cumulative, an ' +
+    'event_ack with throughSeq speaks for all events up to it. Where a token is needed, a browser, which can send ' +
     'no headers here, gives it as access_token or as the second subprotocol behind bearer. The connection ends (1008, ' +
-    'token_expired) when the token expires.',
+    'token_expired) when the token expires. Before 1001 and 1013 a message says after how many milliseconds to come back; ' +
+    'with resume, hello says how far the events of the last connection got.',
   operationId: 'streamEvents',
   parameters: [
     {
       name: 'access_token',
       in: 'query' as const,
       description: 'The token, in place of the Authorization header.',
+      schema: { type: 'string' as const },
+    },
+    {
+      name: 'resume',
+      in: 'query' as const,
+      description: 'What the hello of the connection before gave as resume; good for a minute after its end.',
       schema: { type: 'string' as const },
     },
   ],

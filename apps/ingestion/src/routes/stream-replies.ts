@@ -12,6 +12,13 @@ export interface Hello {
   readonly creditBytes: number;
   readonly maxFrameBytes: number;
   readonly heartbeatIntervalMs: number;
+  readonly resume: string;
+  /** Present when the client asked to resume. */
+  readonly recovered?: boolean;
+  /** Present when something is settled. */
+  readonly throughSeq?: number;
+  /** Present when there are some. */
+  readonly errorsDropped?: number;
 }
 
 /** `timestamp` is ISO 8601 text, as in all of these. */
@@ -23,8 +30,16 @@ export function heartbeatAckText(timestamp: string): string {
   return `{"type":"heartbeat_ack","timestamp":"${timestamp}"}`;
 }
 
-export function overloadedText(timestamp: string, message: string): string {
-  return JSON.stringify({ type: 'overloaded', timestamp, code: 'overloaded', message });
+export function overloadedText(timestamp: string, message: string, retryAfterMs: number): string {
+  return JSON.stringify({ type: 'overloaded', timestamp, code: 'overloaded', message, retryAfterMs });
+}
+
+export function goingAwayText(timestamp: string, message: string, retryAfterMs: number): string {
+  return JSON.stringify({ type: 'going_away', timestamp, message, retryAfterMs });
+}
+
+export function cumulativeAckText(timestamp: string, throughSeq: number): string {
+  return `{"type":"event_ack","timestamp":"${timestamp}","throughSeq":${throughSeq}}`;
 }
 
 /** `"eventId":"…","seq":…`, each only when it is known, with a comma in front. */

@@ -2,13 +2,20 @@
 import type { Principal } from '@libs/auth';
 import { errorResponse, HttpError, requestIdOf } from '@libs/elysia-server';
 import type { Server } from 'bun';
+import { queryOf } from './parameters.ts';
 import { StreamConnection } from './stream-connection.ts';
+import { isToken } from './stream-session.ts';
 
 /** No metadata field is longer; what is held for every connection must not be as long as a header may be. */
 const HEADER_CHARS_MAX = 2_048;
-const RETRY_AFTER_SECONDS = '5';
 
-export function createUpgrade({ hasRoom }: { readonly hasRoom: () => boolean }) {
+export interface UpgradeDeps {
+  readonly hasRoom: () => boolean;
+  /** When a client that is refused should try again: another number for each. */
+  readonly retryAfterMs: () => number;
+}
+
+export function createUpgrade({ hasRoom, retryAfterMs }: UpgradeDeps) {
   // Connections of several processes meet in one log.
   const processName = crypto.randomUUID().slice(0, 8);
   let connections = 0;
@@ -20,7 +27,7 @@ export function createUpgrade({ hasRoom }: { readonly hasRoom: () => boolean }) 
   ): Response | undefined {
     const { headers } = request;
     if (headers.get('upgrade')?.toLowerCase() !== 'websocket') return refuse(request, UPGRADE_REQUIRED);
-    if (!hasRoom()) return refuse(request, NO_ROOM);
+    if (!hasRoom()) return refuse(request, noRoom(retryAfterMs()));
     connections += 1;
     const data = new StreamConnection(
       processName,
@@ -28,6 +35,7 @@ export function createUpgrade({ hasRoom }: { readonly hasRoom: () => boolean }) 
       bounded(headers.get('user-agent')),
       bounded(headers.get('referer')),
       principal,
+      resumeOf(request.url),
     );
     return server.upgrade(request, { data }) ? undefined : refuse(request, BAD_HANDSHAKE);
   };
@@ -37,6 +45,13 @@ export function createUpgrade({ hasRoom }: { readonly hasRoom: () => boolean }) 
 function bounded(text: string | null): string | undefined {
   if (text === null || text === '') return undefined;
   return text.length <= HEADER_CHARS_MAX ? text : Buffer.from(text.slice(0, HEADER_CHARS_MAX)).toString();
+}
+
+/** `?resume=`: undefined when there is none, empty when it cannot be a token. */
+function resumeOf(url: string): string | undefined {
+  if (!url.includes('resume=')) return undefined;
+  const token = new URLSearchParams(queryOf(url)).get('resume');
+  return token === null || isToken(token) ? (token ?? undefined) : '';
 }
 
 function refuse(request: Request, reason: HttpError): Response {
@@ -52,6 +67,8 @@ const UPGRADE_REQUIRED = new HttpError(
 
 const BAD_HANDSHAKE = new HttpError(400, 'bad_handshake', 'The WebSocket handshake lacks a valid Sec-WebSocket-Key.');
 
-const NO_ROOM = new HttpError(503, 'overloaded', 'No further WebSocket connection can be taken now; try again later.', {
-  headers: { 'retry-after': RETRY_AFTER_SECONDS },
-});
+function noRoom(retryAfterMs: number): HttpError {
+  const message = 'No further WebSocket connection can be taken now; try again later.';
+  const seconds = Math.ceil(retryAfterMs / 1_000);
+  return new HttpError(503, 'overloaded', message, { headers: { 'retry-after': String(seconds) } });
+}
