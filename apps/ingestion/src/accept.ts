@@ -46,19 +46,19 @@ const ID_BYTES = 16;
 /** A source's origin with the time added. Its fields may cost something to find out, so they are only passed on. */
 class Arrival implements EventOrigin {
   readonly receivedAtMs: number;
-  readonly #origin: Origin | undefined;
-  constructor(origin: Origin | undefined, receivedAtMs: number) {
+  from: Origin | undefined;
+  constructor(from: Origin | undefined, receivedAtMs: number) {
+    this.from = from;
     this.receivedAtMs = receivedAtMs;
-    this.#origin = origin;
   }
   get ipAddress(): string | undefined {
-    return this.#origin?.ipAddress;
+    return this.from?.ipAddress;
   }
   get userAgent(): string | undefined {
-    return this.#origin?.userAgent;
+    return this.from?.userAgent;
   }
   get referrer(): string | undefined {
-    return this.#origin?.referrer;
+    return this.from?.referrer;
   }
 }
 
@@ -83,7 +83,7 @@ export function createAccept(deps: AcceptDeps): Accept {
   const pieceLength = Math.min(PIECE_LENGTH, Math.floor(journal.frameBytesMax / PIECE_BYTES_PER_UNIT));
 
   async function accept(records: readonly unknown[], options: AcceptOptions): Promise<Outcome[]> {
-    const batch = check(records, options.origin);
+    const batch = check(records, options);
     const { outcomes } = batch;
     const atomic = options.atomic === true;
     if (atomic && batch.good.includes(undefined)) return refuseRest(outcomes, NOT_STORED);
@@ -103,13 +103,14 @@ export function createAccept(deps: AcceptDeps): Accept {
     return outcomes;
   }
 
-  function check(records: readonly unknown[], from: Origin | undefined): Batch {
+  function check(records: readonly unknown[], { origin, origins }: AcceptOptions): Batch {
     const nowMs = wallMs();
-    const origin = new Arrival(from, nowMs);
+    const arrival = new Arrival(origin, nowMs);
     const good: Batch['good'] = new Array(records.length);
     const outcomes: Outcome[] = new Array(records.length);
     for (let at = 0; at < records.length; at++) {
-      const checked = model.check(records[at], origin);
+      if (origins !== undefined) arrival.from = origins[at];
+      const checked = model.check(records[at], arrival);
       if (checked.ok) good[at] = checked;
       else {
         good[at] = undefined;

@@ -16,14 +16,18 @@ import { queryRoutes } from './routes/query.ts';
 import { type Stream, streamRoutes } from './routes/stream.ts';
 import { topicsOf } from './routes/topics-catalog.ts';
 import { routeLimits } from './settings.ts';
+import type { Turn } from './turn.ts';
 import { VERSION } from './version.ts';
+import type { Workers } from './workers.ts';
 
 export interface IngestionServerOptions {
   readonly config: Config;
   readonly model: EventModel;
   readonly ingestion: Ingestion;
+  readonly turn: Turn;
   readonly counters: Counters;
   readonly metrics: Metrics;
+  readonly workers: Workers;
   readonly stream: Stream;
   readonly logger: Logger;
   /** Absent: the service is open to all. */
@@ -31,7 +35,7 @@ export interface IngestionServerOptions {
 }
 
 export function createIngestionServer(options: IngestionServerOptions): ElysiaServer {
-  const { config, model, ingestion, counters, metrics, stream, logger, auth } = options;
+  const { config, model, ingestion, turn, counters, metrics, workers, stream, logger, auth } = options;
   const server = createElysiaServer({
     name: 'Weir',
     version: VERSION,
@@ -51,8 +55,10 @@ export function createIngestionServer(options: IngestionServerOptions): ElysiaSe
   const deps: RouteDeps = {
     ingestion,
     limits: routeLimits(config),
+    turn,
     counters,
     metrics,
+    workers,
     version: VERSION,
     protect: server.protect,
     topics: topicsOf(config.routes),

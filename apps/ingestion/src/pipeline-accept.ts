@@ -14,13 +14,15 @@ import { createDeliverLink } from './deliver-link.ts';
 import { createGate } from './gate.ts';
 import { createIngestionServer } from './ingestion-server.ts';
 import { createOtherJournals } from './other-journals.ts';
-import { deliverPaths } from './paths.ts';
+import { acceptName, deliverPaths } from './paths.ts';
 import { exchangeProgress } from './progress-exchange.ts';
 import { createCounters } from './routes/counters.ts';
 import { createStream } from './routes/stream.ts';
 import * as settings from './settings.ts';
 import type { SharedDedupe } from './shared-dedupe.ts';
 import { createStoredProgress } from './stored-watch.ts';
+import { createTurn } from './turn.ts';
+import { createWorkers, reportOf } from './workers.ts';
 
 export async function buildAccept(
   config: Config,
@@ -41,18 +43,22 @@ export async function buildAccept(
   });
   // Before the link: nothing may be released as long as nobody says what is settled.
   shared = await createShared(config, journal, disk, logger);
+  const report = () => reportOf(worker, ingestion, counters);
   const others = createOtherJournals({ ...settings.otherJournals(config), bus: shared?.bus });
   const link = createDeliverLink({
     ...deliverPaths(config),
     journal,
+    report: config.WEIR_WORKERS > 1 ? report : undefined,
     onProgress: (id, sink, seq) => (id === journal.id ? stored.advance(seq, sink) : others.advance(id, sink, seq)),
   });
   if (shared !== undefined) exchangeProgress({ bus: shared.bus, journal, stored, others });
   const gate = createGate(createAccept({ model, journal, stored, wallMs: Date.now, claims: shared?.claims }));
   const ingestion = settings.ingestion(config, { gate, journal, stored, others, link, shared });
   const counters = createCounters();
+  const turn = createTurn({ accept: ingestion.accept, count: counters.count, commit: journal.commit });
   const stream = createStream({
     ingestion,
+    turn,
     limits: settings.streamLimits(config),
     counters,
     logger,
@@ -61,8 +67,16 @@ export async function buildAccept(
     config,
     model,
     ingestion,
+    turn,
     counters,
-    metrics: createMetrics(),
+    metrics: createMetrics(config.WEIR_WORKERS > 1 ? { processLabels: { worker: acceptName(worker) } } : {}),
+    workers: createWorkers({
+      own: worker,
+      count: config.WEIR_WORKERS,
+      report,
+      heard: link.workers,
+      said: link.said,
+    }),
     stream,
     logger,
     auth: await createAuth(config),

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test';
-import type { Outcome } from '@libs/pipeline';
+import type { Origin, Outcome } from '@libs/pipeline';
 import { event, type HttpService, JOURNAL, post, startHttpService } from './http-service.ts';
 
 let service: HttpService;
@@ -17,6 +17,12 @@ const ISO_TIME = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$
 
 function answerWith(outcome: Outcome): void {
   service.ingestion.answer = () => [outcome];
+}
+
+/** The fields of an origin that are only found out when they are asked for. */
+function read(origin: Origin | undefined) {
+  const { requestId, ipAddress, userAgent, referrer } = origin ?? {};
+  return { requestId, ipAddress, userAgent, referrer };
 }
 
 describe('POST /events', () => {
@@ -45,7 +51,7 @@ describe('POST /events', () => {
     expect(call?.records).toEqual([sent]);
     expect(call?.options.ack).toBe('stored');
     expect(call?.options.atomic ?? false).toBe(false);
-    expect({ ...call?.options.origin }).toEqual({
+    expect(read(call?.options.origins?.[0])).toEqual({
       requestId: 'request-7',
       ipAddress: '127.0.0.1',
       userAgent: 'shop/1.0',
@@ -211,6 +217,23 @@ describe('POST /events', () => {
       expect(body.eventId).toBeNull();
       expect(body.field).toBe('eventId');
     }
+  });
+
+  test('requests that arrive together share accept calls; each gets its own answer and keeps its own origin', async () => {
+    const ids = Array.from({ length: 40 }, () => crypto.randomUUID());
+    const bodies = ids.map((eventId, at) => (at % 10 === 3 ? '{"eventId":' : JSON.stringify(event({ eventId }))));
+    const replies = await Promise.all(bodies.map((body, at) => post(url(), body, { 'user-agent': `shop/${at}` })));
+    for (const [at, { status, body }] of replies.entries()) {
+      if (at % 10 === 3) expect(body).toMatchObject({ error: 'malformed_json', details: { offset: 11 } });
+      else expect({ status, eventId: body['eventId'] }).toEqual({ status: 202, eventId: ids[at] as string });
+    }
+    const { calls } = service.ingestion;
+    expect(calls.length).toBeLessThan(36);
+    const agents = calls.flatMap(({ records, options }) =>
+      records.map((record, at) => [(record as { eventId: string }).eventId, options.origins?.[at]?.userAgent]),
+    );
+    const expected = ids.map((id, at) => [id, `shop/${at}`]).filter((_, at) => at % 10 !== 3);
+    expect(new Map(agents as [string, string][])).toEqual(new Map(expected as [string, string][]));
   });
 
   test('counts what happened', async () => {

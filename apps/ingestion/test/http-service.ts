@@ -14,6 +14,8 @@ import { eventsRoutes } from '../src/routes/events.ts';
 import { healthRoutes } from '../src/routes/health.ts';
 import { metricsRoutes } from '../src/routes/metrics.ts';
 import { queryRoutes } from '../src/routes/query.ts';
+import { createTurn } from '../src/turn.ts';
+import { createWorkers, reportOf, type WorkersOptions } from '../src/workers.ts';
 
 export const JOURNAL = '0199c2a4-0000-7000-8000-00000000beef';
 
@@ -73,8 +75,10 @@ function createFakeIngestion(): FakeIngestion {
   const seen = new Set<string>();
   let seq = 0;
 
-  function judge(record: unknown, options: AcceptOptions): Outcome {
-    const checked = model.check(record, { receivedAtMs: Date.now(), ...options.origin });
+  function judge(record: unknown, at: number, options: AcceptOptions): Outcome {
+    const origin = options.origins?.[at] ?? options.origin;
+    const { ipAddress, userAgent, referrer } = origin ?? {};
+    const checked = model.check(record, { receivedAtMs: Date.now(), ipAddress, userAgent, referrer });
     if (!checked.ok) {
       return { kind: 'rejected', code: checked.code, field: checked.field, message: checked.message };
     }
@@ -95,7 +99,7 @@ function createFakeIngestion(): FakeIngestion {
     async accept(records, options) {
       fake.calls.push({ records, options });
       if (fake.answer !== undefined) return fake.answer(records, options);
-      return records.map((record) => judge(record, options));
+      return records.map((record, at) => judge(record, at, options));
     },
     journalState: () => ({ ...OPEN_JOURNAL, ...fake.journal }),
     reachedSeq: () => 0,
@@ -130,6 +134,8 @@ export interface HttpService extends AsyncDisposable {
 
 interface More {
   readonly auth?: Auth;
+  /** Other accept processes beside this one. */
+  readonly workers?: Pick<WorkersOptions, 'own' | 'count' | 'heard'>;
   /** Adds routes beside the usual ones. */
   readonly add?: (app: ElysiaServer['app'], deps: RouteDeps) => void;
 }
@@ -156,7 +162,19 @@ export async function startHttpService(limits: Partial<RouteLimits> = {}, more: 
     ...(more.auth === undefined ? {} : { auth: more.auth }),
   });
   const metrics = createMetrics({ processMetrics: false });
-  const deps = { ingestion, limits: allLimits, counters, metrics, version: '0.0.0', protect: server.protect };
+  const report = () => reportOf(more.workers?.own ?? 0, ingestion, counters);
+  const workers = createWorkers({ own: 0, count: 1, heard: () => [], said: () => undefined, report, ...more.workers });
+  const turn = createTurn({ accept: ingestion.accept, count: counters.count, commit: () => undefined });
+  const deps = {
+    ingestion,
+    turn,
+    limits: allLimits,
+    counters,
+    metrics,
+    workers,
+    version: '0.0.0',
+    protect: server.protect,
+  };
   for (const add of [eventsRoutes, batchRoutes, healthRoutes, metricsRoutes, queryRoutes]) add(server.app, deps);
   more.add?.(server.app, deps);
   const { url, port } = await server.listen();

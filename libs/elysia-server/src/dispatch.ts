@@ -6,7 +6,7 @@ import type { Logger } from '@libs/monitoring';
 import type { Cors } from './cors.ts';
 import { errorResponse, HttpError, internalError } from './http-error.ts';
 import { attachHost, attachOriginal, isAbandoned, type RequestHost } from './request-context.ts';
-import { requestIdOf, shareRequestId, traceparentOf } from './request-id.ts';
+import { nameReply, requestIdOf, shareRequestId, traceparentOf } from './request-id.ts';
 import { normalizePath, pathOf } from './request-url.ts';
 import type { RouteTable } from './route-table.ts';
 
@@ -131,14 +131,14 @@ export function createDispatch(options: DispatchOptions): Dispatch {
 
   function finish(request: Request, response: Response): Response {
     counters.inFlight -= 1;
-    const { status, headers } = response;
+    const { status } = response;
     const index = Math.min(4, Math.max(0, Math.floor(status / 100) - 1)) as 0 | 1 | 2 | 3 | 4;
     counters.byClass[index] += 1;
-    headers.set('x-request-id', requestIdOf(request));
+    nameReply(request, response);
     const traceparent = traceparentOf(request);
-    if (traceparent !== undefined) headers.set('traceparent', traceparent);
+    if (traceparent !== undefined) response.headers.set('traceparent', traceparent);
     cors.decorate(request, response);
-    if (draining()) headers.set('connection', 'close');
+    if (draining()) response.headers.set('connection', 'close');
     if (status >= 400 && leavesBodyBehind(request)) host.setIdleTimeout(request, LINGER_SECONDS);
     return response;
   }

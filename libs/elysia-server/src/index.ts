@@ -4,7 +4,7 @@ export { errorResponse, HttpError, type HttpErrorOptions } from './http-error.ts
 export type { Protect, TokenPlace } from './protect.ts';
 export { type ReadBodyOptions, readBody } from './read-body.ts';
 export { allowTime, clientAddressOf, isHead } from './request-context.ts';
-export { requestIdOf, traceparentOf } from './request-id.ts';
+export { jsonReply, requestIdOf, traceparentOf } from './request-id.ts';
 export { pathOf, queryOf } from './request-url.ts';
 export {
   type BunServer,

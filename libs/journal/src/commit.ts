@@ -23,6 +23,8 @@ interface Frame {
 export interface Committer {
   /** Adds rows to one frame; `text` is their JSONEachRow text, their ids are the newest in the index. */
   join(text: string, count: number, firstSeq: number, timeMs: number): Durable;
+  /** Writes what has joined now: the caller knows that this turn of the event loop brings nothing more. */
+  commit(): void;
   /** What this sequence number, which is not durable yet, waits for. */
   durableOf(seq: number): Durable;
   /** The time that a row joining now gets: that of the open frame, or a new one's. */
@@ -238,6 +240,7 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
 
   return {
     join,
+    commit,
     durableOf,
     frameTimeMs: () => waiting.at(-1)?.timeMs ?? deps.nowMs(),
     durableSeq: () => durableSeq,

@@ -78,6 +78,8 @@ export interface Journal {
   claim(id: IdHash): number;
   /** Appends the rows (JSONEachRow text) of the ids just claimed, in one frame. */
   append(text: string, count: number): Durable;
+  /** Writes what was appended now instead of when this turn of the event loop ends: nothing more of it will come. */
+  commit(): void;
   durableSeq(): number;
   /** What a sequence number that `find` gave waits for. */
   durableOf(seq: number): Durable;
@@ -313,6 +315,7 @@ export function openJournal(options: JournalOptions): Journal {
     frameBytesMax,
     claim,
     append,
+    commit: committer.commit,
     durableSeq: committer.durableSeq,
     durableOf: committer.durableOf,
     release,

@@ -84,6 +84,8 @@ export interface AcceptOptions {
   /** All or nothing: one frame for the whole batch, or nothing stored when any record is rejected (`failOnError`). */
   readonly atomic?: boolean;
   readonly origin?: Origin;
+  /** One for each record, where they come from several places; goes before `origin`. */
+  readonly origins?: readonly Origin[];
   /** Aborting stops waiting for a level beyond `journal`; it never takes back what was appended. */
   readonly signal?: AbortSignal;
 }

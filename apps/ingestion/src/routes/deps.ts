@@ -2,6 +2,8 @@
 import type { Protect } from '@libs/elysia-server';
 import type { Metrics } from '@libs/monitoring';
 import type { Ingestion } from '../ingestion.ts';
+import type { Turn } from '../turn.ts';
+import type { Workers } from '../workers.ts';
 import type { Counters } from './counters.ts';
 import type { Topic } from './topics-catalog.ts';
 
@@ -30,9 +32,11 @@ export interface RouteSinks {
 
 export interface RouteDeps {
   readonly ingestion: Ingestion;
+  readonly turn: Turn;
   readonly limits: RouteLimits;
   readonly counters: Counters;
   readonly metrics: Metrics;
+  readonly workers: Workers;
   readonly version: string;
   /** Where events go beside the store; nothing when absent. */
   readonly sinks?: RouteSinks | undefined;

@@ -2,8 +2,10 @@
 import type { Principal } from '@libs/auth';
 import { readBody, requestIdOf, requireContentType } from '@libs/elysia-server';
 import { parseJson } from '@libs/models';
-import type { Rejected } from '@libs/pipeline';
+import type { Accept, AcceptOptions, Origin, Outcome, Rejected } from '@libs/pipeline';
 import type { Elysia } from 'elysia';
+import type { TurnItem } from '../turn.ts';
+import type { Counters } from './counters.ts';
 import { BODY_SLACK_BYTES, type RouteDeps } from './deps.ts';
 import { acceptFor, guarded } from './guard.ts';
 import { EVENT_DETAIL } from './openapi-events.ts';
@@ -28,35 +30,83 @@ export function eventsRoutes(app: Elysia, deps: RouteDeps): void {
 }
 
 function createEventHandler(deps: RouteDeps): (request: Request, principal?: Principal) => Promise<Response> {
-  const { ingestion, limits, counters } = deps;
+  const { ingestion, turn, limits, counters } = deps;
   const body = { bytesMax: limits.eventBytesMax + BODY_SLACK_BYTES, timeoutMs: limits.requestTimeoutMs };
 
   return async (request, principal) => {
     const ack = readAck(request.url);
     requireContentType(request, JSON_TYPES);
     const bytes = await readBody(request, body);
-    const startedMs = performance.now();
-    const requestId = requestIdOf(request);
-    const parsed = parseJson(bytes);
-    if (!parsed.ok) {
-      counters.count([malformed(parsed.offset, parsed.message)], startedMs);
-      throw malformedBody(parsed.offset, parsed.message);
-    }
-    const record = parsed.value;
-    if (Array.isArray(record)) {
-      counters.count([ARRAY_REJECTED], startedMs);
-      return eventReply(ARRAY_REJECTED, null, requestId);
-    }
-    allowWait(ack, request, limits.ackTimeoutMs);
-    const outcomes = await acceptFor(ingestion.accept, principal)([record], {
-      ...waitFor(ack, request),
-      origin: originOf(request, requestId),
-    });
-    counters.count(outcomes, startedMs);
-    const [outcome] = outcomes;
-    if (outcome === undefined) throw new Error('accept resolved without an outcome for the event');
-    return eventReply(outcome, eventIdOf(record), requestId);
+    const own = ownAccept(ingestion.accept, principal, waitFor(ack, request));
+    if (ack !== 'journal') allowWait(ack, request, limits.ackTimeoutMs);
+    const single = new SingleEvent(request, bytes, counters, own);
+    turn.take(single);
+    return single.response;
   };
+}
+
+/** What cannot share a call: a token that is bound to its stores, or another level than the others wait for. */
+function ownAccept(
+  accept: Accept,
+  principal: Principal | undefined,
+  wait: Pick<AcceptOptions, 'ack' | 'signal'>,
+): Accept | undefined {
+  const own = acceptFor(accept, principal);
+  if (wait.ack !== 'journal') return (records, options) => own(records, { ...options, ...wait });
+  return own === accept ? undefined : own;
+}
+
+/** A request with one event, from its body to its reply. */
+class SingleEvent implements TurnItem {
+  readonly response: Promise<Response>;
+  readonly accept: Accept | undefined;
+  readonly #request: Request;
+  readonly #counters: Pick<Counters, 'count'>;
+  readonly #bytes: Uint8Array;
+  #record: unknown;
+  #reply!: (response: Response) => void;
+  #fail!: (error: unknown) => void;
+
+  constructor(request: Request, bytes: Uint8Array, counters: Pick<Counters, 'count'>, accept: Accept | undefined) {
+    this.accept = accept;
+    this.#request = request;
+    this.#bytes = bytes;
+    this.#counters = counters;
+    this.response = new Promise((resolve, reject) => {
+      this.#reply = resolve;
+      this.#fail = reject;
+    });
+  }
+
+  get origin(): Origin {
+    return originOf(this.#request, requestIdOf(this.#request));
+  }
+
+  records(): readonly unknown[] {
+    const parsed = parseJson(this.#bytes);
+    if (!parsed.ok) {
+      this.#refuse(malformed(parsed.offset, parsed.message));
+      this.#fail(malformedBody(parsed.offset, parsed.message));
+      return [];
+    }
+    this.#record = parsed.value;
+    if (!Array.isArray(parsed.value)) return [parsed.value];
+    this.#refuse(ARRAY_REJECTED);
+    this.#reply(eventReply(this.#request, ARRAY_REJECTED, null));
+    return [];
+  }
+
+  settled(outcomes: readonly Outcome[], first: number): void {
+    this.#reply(eventReply(this.#request, outcomes[first] as Outcome, eventIdOf(this.#record)));
+  }
+
+  failed(error: unknown): void {
+    this.#fail(error);
+  }
+
+  #refuse(outcome: Rejected): void {
+    this.#counters.count([outcome], performance.now());
+  }
 }
 
 /** The outcome of a record whose text is no JSON. */

@@ -7,24 +7,34 @@ import type { Origin } from '@libs/pipeline';
  * it is only asked when an event lacks it, and once a request.
  */
 export function originOf(request: Request, requestId: string): Origin {
-  let asked = false;
-  let address: string | undefined;
-  const origin = {
-    requestId,
-    get ipAddress(): string | undefined {
-      if (!asked) {
-        asked = true;
-        address = clientAddressOf(request);
-      }
-      return address;
-    },
-    get userAgent(): string | undefined {
-      return request.headers.get('user-agent') ?? undefined;
-    },
-    get referrer(): string | undefined {
-      return request.headers.get('referer') ?? undefined;
-    },
-  };
   // The optional fields of an origin are absent or a string; a getter can only say undefined.
-  return origin as Origin;
+  return new RequestOrigin(request, requestId) as Origin;
+}
+
+class RequestOrigin {
+  readonly requestId: string;
+  readonly #request: Request;
+  #isAsked = false;
+  #address: string | undefined;
+
+  constructor(request: Request, requestId: string) {
+    this.#request = request;
+    this.requestId = requestId;
+  }
+
+  get ipAddress(): string | undefined {
+    if (!this.#isAsked) {
+      this.#isAsked = true;
+      this.#address = clientAddressOf(this.#request);
+    }
+    return this.#address;
+  }
+
+  get userAgent(): string | undefined {
+    return this.#request.headers.get('user-agent') ?? undefined;
+  }
+
+  get referrer(): string | undefined {
+    return this.#request.headers.get('referer') ?? undefined;
+  }
 }

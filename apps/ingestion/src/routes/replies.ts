@@ -1,16 +1,11 @@
 /** Words the outcome of one event as a reply, and reads from an unvalidated value what a reply repeats. */
-import { HttpError } from '@libs/elysia-server';
+import { HttpError, jsonReply, requestIdOf } from '@libs/elysia-server';
 import { type Accepted, formatPosition, type Outcome } from '@libs/pipeline';
 
 /** UTF-16 units of the longest eventId that is allowed (128 code points); a longer one is not repeated. */
 const EVENT_ID_CHARS_MAX = 256;
 /** Field paths and messages quote what was sent; a reply repeats no more of it than this. */
 const QUOTE_CHARS_MAX = 500;
-
-const JSON_HEADERS = { 'content-type': 'application/json' };
-const ACCEPTED = { status: 202, headers: JSON_HEADERS };
-const DUPLICATE = { status: 200, headers: JSON_HEADERS };
-const REJECTED = { status: 422, headers: JSON_HEADERS };
 
 /** The record's eventId, or null when it has none that can be read. */
 export function eventIdOf(record: unknown): string | null {
@@ -21,22 +16,26 @@ export function eventIdOf(record: unknown): string | null {
 }
 
 /** The reply to POST /events: 202, 200, 422 or 503 with Retry-After. */
-export function eventReply(outcome: Outcome, eventId: string | null, requestId: string): Response {
+export function eventReply(request: Request, outcome: Outcome, eventId: string | null): Response {
   switch (outcome.kind) {
     case 'accepted':
-      return new Response(
+      return jsonReply(
+        request,
+        202,
         `${opening(eventId)},"durability":"${outcome.level}",${deduplication(outcome)}"position":"${formatPosition(outcome)}"}`,
-        ACCEPTED,
       );
     case 'duplicate': {
       const position = outcome.position === undefined ? '' : `,"position":"${formatPosition(outcome.position)}"`;
-      return new Response(
+      return jsonReply(
+        request,
+        200,
         `${opening(eventId)},"duplicate":true,"message":"An event with this id is already stored.","durability":"${outcome.level}"${position}}`,
-        DUPLICATE,
       );
     }
     case 'rejected':
-      return new Response(
+      return jsonReply(
+        request,
+        422,
         JSON.stringify({
           error: outcome.code,
           eventId,
@@ -46,19 +45,20 @@ export function eventReply(outcome: Outcome, eventId: string | null, requestId: 
           durability: 'none',
           code: outcome.code,
           field: clip(outcome.field),
-          requestId,
+          requestId: requestIdOf(request),
         }),
-        REJECTED,
       );
     case 'retry':
-      return new Response(
+      return jsonReply(
+        request,
+        503,
         JSON.stringify({
           error: outcome.code,
           message: outcome.message,
           details: { eventId, retryAfterMs: outcome.afterMs },
-          requestId,
+          requestId: requestIdOf(request),
         }),
-        { status: 503, headers: { ...JSON_HEADERS, 'retry-after': retryAfterSeconds(outcome.afterMs) } },
+        { 'retry-after': retryAfterSeconds(outcome.afterMs) },
       );
   }
 }
