@@ -1,11 +1,13 @@
 /** Deliver's side of everything that is not delivery itself: which journals there are, the link, the query socket. */
 import { rmSync } from 'node:fs';
 import type { QueryService } from '@libs/database';
-import type { Delivery, ToAccept, ToDeliver } from '@libs/delivery';
+import type { Delivery } from '@libs/delivery';
 import { type Disk, type JournalReader, listJournals, openJournalReader } from '@libs/journal';
 import type { Logger } from '@libs/monitoring';
 import { createLinkServer, type LinkServer, Refusal } from '@libs/runtime';
 import type { Operators } from './deliver-operators.ts';
+import { createWorkerBoard } from './worker-board.ts';
+import type { ToAccept, ToDeliver } from './workers.ts';
 
 export interface DeliverHubOptions {
   readonly linkPath: string;
@@ -32,6 +34,7 @@ const REPEAT_MS = 1_000;
 export function createDeliverHub(options: DeliverHubOptions): DeliverHub {
   const { disk, dataFolder, delivery, query, logger } = options;
   const readers = new Map<string, JournalReader>();
+  const board = createWorkerBoard(() => performance.now());
   let link: LinkServer<ToAccept> | undefined;
   let server: Bun.Server<undefined> | undefined;
   let timer: ReturnType<typeof setInterval> | undefined;
@@ -40,7 +43,8 @@ export function createDeliverHub(options: DeliverHubOptions): DeliverHub {
     findJournals();
     link = createLinkServer<ToDeliver, ToAccept>({
       path: options.linkPath,
-      onMessage: (_from, message) => hear(message),
+      onMessage: (from, message) => (message.t === 'worker' ? board.put(from.id, message.report) : hear(message)),
+      onClose: ({ id }) => board.remove(id),
     });
     rmSync(options.queryPath, { force: true });
     server = Bun.serve({
@@ -52,7 +56,7 @@ export function createDeliverHub(options: DeliverHubOptions): DeliverHub {
     repeat();
   }
 
-  function hear(message: ToDeliver): void {
+  function hear(message: Exclude<ToDeliver, { t: 'worker' }>): void {
     if (!readers.has(message.journal)) findJournals();
     if (message.t === 'durable') delivery.nudge(message.journal, message.seq);
     else delivery.flush(message.journal);
@@ -91,6 +95,8 @@ export function createDeliverHub(options: DeliverHubOptions): DeliverHub {
       rssBytes: process.memoryUsage.rss(),
       cpuSeconds: (user + system) / 1e6,
     });
+    const workers = board.all();
+    if (workers.length > 0) say({ t: 'workers', workers });
   }
 
   const say = (message: ToAccept): void => link?.broadcast(message);

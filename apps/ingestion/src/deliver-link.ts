@@ -1,8 +1,9 @@
 /** Accept's end of the link to deliver: tells what is durable, hears how far each sink is and what may be released. */
-import type { DeliverState, ToAccept, ToDeliver } from '@libs/delivery';
+import type { DeliverState } from '@libs/delivery';
 import type { Journal } from '@libs/journal';
 import { Retryable } from '@libs/pipeline';
 import { connectLink } from '@libs/runtime';
+import type { KnownWorker, ToAccept, ToDeliver, WorkerReport } from './workers.ts';
 
 export interface DeliverLink {
   /** Everything up to and including `seq` is durable: passed on within `NUDGE_MS`. */
@@ -10,6 +11,10 @@ export interface DeliverLink {
   /** Asks for the next block to be cut now. */
   flush(): void;
   state(): { readonly state: DeliverState; readonly ageMs: number } | undefined;
+  /** The accept processes as deliver last told of them; none while it is away. */
+  workers(): readonly KnownWorker[];
+  /** The last report of this one; undefined where nobody is told any. */
+  said(): KnownWorker | undefined;
   ask(path: string, init: RequestInit): Promise<Response>;
   /** Ends the queries that deliver has not answered yet: the service is going away. */
   giveUp(): void;
@@ -22,6 +27,8 @@ export interface DeliverLinkOptions {
   readonly journal: Journal;
   /** The sink is done with everything of this journal, ours or another one of the data folder, up to and including `seq`. */
   readonly onProgress: (journal: string, sink: string, seq: number) => void;
+  /** What deliver is to tell the other accept processes, asked once a second; absent where there is no other one. */
+  readonly report?: (() => WorkerReport) | undefined;
 }
 
 /** Many commits share one nudge; deliver polls every 50 ms anyway. */
@@ -34,6 +41,8 @@ export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
   const goingAway = new AbortController();
   let nudge: ReturnType<typeof setTimeout> | undefined;
   let last: { state: DeliverState; atMs: number } | undefined;
+  let said: { report: WorkerReport; atMs: number } | undefined;
+  let told: { workers: readonly KnownWorker[]; atMs: number } | undefined;
 
   const link = connectLink<ToAccept, ToDeliver>({
     path: options.linkPath,
@@ -41,9 +50,18 @@ export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
     onMessage,
     onClose: () => {
       last = undefined;
+      told = undefined;
     },
   });
-  const repeat = setInterval(sendDurable, REPEAT_MS);
+  const repeat = setInterval(() => {
+    sendDurable();
+    if (options.report !== undefined) say(options.report());
+  }, REPEAT_MS);
+
+  function say(report: WorkerReport): void {
+    said = { report, atMs: performance.now() };
+    link.send({ t: 'worker', report });
+  }
 
   function sendDurable(): void {
     clearTimeout(nudge);
@@ -55,6 +73,7 @@ export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
 
   function onMessage(message: ToAccept): void {
     if (message.t === 'state') last = { state: message, atMs: performance.now() };
+    else if (message.t === 'workers') told = { workers: message.workers, atMs: performance.now() };
     else if (message.t === 'release') journal.release(message.journal, message.seq);
     else options.onProgress(message.journal, message.sink, message.seq);
   }
@@ -81,6 +100,12 @@ export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
       const ageMs = last === undefined ? Number.POSITIVE_INFINITY : performance.now() - last.atMs;
       return last === undefined || ageMs > STATE_AGE_MAX_MS ? undefined : { state: last.state, ageMs };
     },
+    workers() {
+      if (told === undefined) return [];
+      const sinceMs = ageOf(told);
+      return told.workers.map(({ report, ageMs }) => ({ report, ageMs: ageMs + sinceMs }));
+    },
+    said: () => (said === undefined ? undefined : { report: said.report, ageMs: ageOf(said) }),
     ask,
     giveUp: () => goingAway.abort(),
     close() {
@@ -90,3 +115,5 @@ export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
     },
   };
 }
+
+const ageOf = ({ atMs }: { readonly atMs: number }): number => Math.round(performance.now() - atMs);

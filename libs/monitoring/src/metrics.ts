@@ -37,13 +37,15 @@ export interface Metrics {
 export interface MetricsOptions {
   /** CPU, memory, descriptors and event-loop lag of this process (default true; the lag takes a timer every 10 ms). */
   readonly processMetrics?: boolean;
+  /** On each of those series, where several processes of one service are scraped as one. */
+  readonly processLabels?: Labels;
 }
 
 /** A registry of its own: nothing is shared between two calls but what the process itself is. */
 export function createMetrics(options: MetricsOptions = {}): Metrics {
   const registry = new Registry();
   const families = new Map<string, Family>();
-  if (options.processMetrics ?? true) registerProcessMetrics(registry);
+  if (options.processMetrics ?? true) registerProcessMetrics(registry, options.processLabels ?? {});
 
   function family(kind: Family['kind'], name: string, help: string, labelNames: readonly string[]): Family {
     const known = families.get(name);
@@ -135,9 +137,9 @@ function histogramMetric(family: Family): Metric {
 const PROCESS_METRICS =
   /^(process_(cpu_.*|start_time_seconds|resident_memory_bytes|virtual_memory_bytes|open_fds|max_fds)|nodejs_eventloop_lag_.*|nodejs_heap_size_.*|nodejs_external_memory_bytes)$/;
 
-function registerProcessMetrics(registry: Registry): void {
+function registerProcessMetrics(registry: Registry, labels: Labels): void {
   const all = new Registry();
-  collectDefaultMetrics({ register: all });
+  collectDefaultMetrics({ register: all, labels });
   for (const { name } of all.getMetricsAsArray()) {
     const metric = all.getSingleMetric(name);
     if (metric !== undefined && PROCESS_METRICS.test(name)) registry.registerMetric(metric as Metric);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test';
 import type { Outcome } from '@libs/pipeline';
-import { createCounters } from './counters.ts';
+import { createCounters, ratesOf } from './counters.ts';
 
 const ACCEPTED: Outcome = { kind: 'accepted', level: 'journal', journal: 'j', seq: 1 };
 const DUPLICATE: Outcome = { kind: 'duplicate', level: 'journal' };
@@ -9,7 +9,8 @@ const RETRY: Outcome = { kind: 'retry', code: 'journal_full', message: 'full', a
 
 function clockedCounters() {
   const clock = { ms: 5000 };
-  return { clock, counters: createCounters(() => clock.ms) };
+  const counters = createCounters(() => clock.ms);
+  return { clock, counters, rates: () => ratesOf([counters.recent()]) };
 }
 
 describe('createCounters', () => {
@@ -32,33 +33,42 @@ describe('createCounters', () => {
   });
 
   test('says nothing has happened before anything has', () => {
-    const { counters } = clockedCounters();
-    expect(counters.rates()).toEqual({ eventsPerSecond: 0, errorRate: 0, averageProcessingTime: 0 });
+    const { rates } = clockedCounters();
+    expect(rates()).toEqual({ eventsPerSecond: 0, errorRate: 0, averageProcessingTime: 0 });
   });
 
   test('the rate is the mean of the last ten seconds, or of the time since the start', () => {
-    const { clock, counters } = clockedCounters();
+    const { clock, counters, rates } = clockedCounters();
     counters.count(Array(40).fill(ACCEPTED), clock.ms);
-    expect(counters.rates().eventsPerSecond).toBe(40);
+    expect(rates().eventsPerSecond).toBe(40);
     clock.ms = 9000;
-    expect(counters.rates().eventsPerSecond).toBe(10);
+    expect(rates().eventsPerSecond).toBe(10);
     clock.ms = 14_500;
-    expect(counters.rates().eventsPerSecond).toBeCloseTo(4.211, 3);
+    expect(rates().eventsPerSecond).toBeCloseTo(4.211, 3);
     clock.ms = 15_000;
-    expect(counters.rates().eventsPerSecond).toBe(0);
+    expect(rates().eventsPerSecond).toBe(0);
   });
 
   test('errors and time are of the last minute', () => {
-    const { clock, counters } = clockedCounters();
+    const { clock, counters, rates } = clockedCounters();
     clock.ms = 5004;
     counters.count([ACCEPTED, ACCEPTED, ACCEPTED, REJECTED], 5000);
     clock.ms = 5012;
     counters.count([ACCEPTED, RETRY, DUPLICATE, ACCEPTED], 5010);
-    expect(counters.rates()).toMatchObject({ errorRate: 0.25, averageProcessingTime: 3 });
+    expect(rates()).toMatchObject({ errorRate: 0.25, averageProcessingTime: 3 });
     clock.ms = 66_000;
-    expect(counters.rates()).toMatchObject({ errorRate: 0, averageProcessingTime: 0 });
+    expect(rates()).toMatchObject({ errorRate: 0, averageProcessingTime: 0 });
     counters.count([REJECTED], 66_000);
-    expect(counters.rates().errorRate).toBe(1);
+    expect(rates().errorRate).toBe(1);
+  });
+
+  test('the rates of several processes are those of all their events', () => {
+    const [busy, idle] = [clockedCounters(), clockedCounters()];
+    busy.counters.count(Array(30).fill(ACCEPTED), 4990);
+    busy.counters.count([REJECTED], 4998);
+    idle.counters.count([REJECTED], 4997);
+    const both = ratesOf([busy.counters.recent(), idle.counters.recent()]);
+    expect(both).toEqual({ eventsPerSecond: 32, errorRate: 0.063, averageProcessingTime: 5 });
   });
 
   test('the map of codes is bounded', () => {

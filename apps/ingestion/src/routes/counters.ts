@@ -11,7 +11,7 @@ const RATE_SECONDS = 10;
 /** Codes are a closed set of ours; the limit only guards the map against a code that is not. */
 const CODES_MAX = 100;
 
-interface EventTotals {
+export interface EventTotals {
   received: number;
   accepted: number;
   duplicates: number;
@@ -22,11 +22,21 @@ interface EventTotals {
   timeMs: number;
 }
 
-interface WebSocketTotals {
+export interface WebSocketTotals {
   activeConnections: number;
   totalConnections: number;
   messagesReceived: number;
   messagesSent: number;
+}
+
+/** What the rates are made of, so that those of several processes can be added. */
+export interface Recent {
+  readonly eventsPerSecond: number;
+  /** Of the last minute. */
+  readonly received: number;
+  readonly failed: number;
+  readonly calls: number;
+  readonly timeMs: number;
 }
 
 interface Rates {
@@ -45,7 +55,7 @@ export interface Counters {
   readonly failuresByCode: ReadonlyMap<string, number>;
   /** Counts the outcomes of one accept call that began at `startedMs` on the clock of `performance.now()`. */
   count(outcomes: readonly Outcome[], startedMs: number): void;
-  rates(): Rates;
+  recent(): Recent;
 }
 
 /** `now` gives monotonic milliseconds. */
@@ -85,20 +95,27 @@ export function createCounters(now: () => number = () => performance.now()): Cou
     failuresByCode.set(name, (failuresByCode.get(name) ?? 0) + 1);
   }
 
-  function rates(): Rates {
+  function recent(): Recent {
     const nowMs = now();
     const second = Math.floor(nowMs / 1000);
-    const recent = ring.sum(second, RATE_SECONDS);
-    const minute = ring.sum(second, RING_SECONDS);
     const seconds = Math.min(RATE_SECONDS, Math.max(1, (nowMs - startedAtMs) / 1000));
-    return {
-      eventsPerSecond: round(recent.received / seconds),
-      errorRate: minute.received === 0 ? 0 : round(minute.failed / minute.received),
-      averageProcessingTime: minute.calls === 0 ? 0 : round(minute.timeMs / minute.calls),
-    };
+    const eventsPerSecond = ring.sum(second, RATE_SECONDS).received / seconds;
+    return { eventsPerSecond, ...ring.sum(second, RING_SECONDS) };
   }
 
-  return { events, websocket, failuresByCode, count, rates };
+  return { events, websocket, failuresByCode, count, recent };
+}
+
+/** Of all these processes together. */
+export function ratesOf(processes: readonly Recent[]): Rates {
+  const sum = (read: (one: Recent) => number) => processes.reduce((total, one) => total + read(one), 0);
+  const received = sum((one) => one.received);
+  const calls = sum((one) => one.calls);
+  return {
+    eventsPerSecond: round(sum((one) => one.eventsPerSecond)),
+    errorRate: received === 0 ? 0 : round(sum((one) => one.failed) / received),
+    averageProcessingTime: calls === 0 ? 0 : round(sum((one) => one.timeMs) / calls),
+  };
 }
 
 interface Sums {

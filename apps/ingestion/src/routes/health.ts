@@ -1,11 +1,12 @@
 /** GET /health, /health/live, /health/ready. */
-import type { WindowHealth } from '@libs/database/redis';
 import { type DeliverState, STORE_SINK } from '@libs/delivery';
 import { HttpError } from '@libs/elysia-server';
 import type { JournalState } from '@libs/journal';
-import { type HealthStatus, overallStatus } from '@libs/monitoring';
+import { aggregateStatus, type HealthStatus, overallStatus } from '@libs/monitoring';
 import type { Elysia } from 'elysia';
 import type { Ingestion } from '../ingestion.ts';
+import type { KnownWorker, WorkerReport } from '../workers.ts';
+import { ratesOf } from './counters.ts';
 import type { RouteDeps } from './deps.ts';
 import { HEALTH_DETAIL, LIVE_DETAIL, READY_DETAIL } from './openapi-operations.ts';
 import { clip, retryAfterSeconds } from './replies.ts';
@@ -26,6 +27,10 @@ interface Service {
   readonly [more: string]: unknown;
 }
 
+interface NamedService extends Service {
+  readonly name: string;
+}
+
 export function healthRoutes(app: Elysia, deps: RouteDeps): void {
   app.get('/health', () => healthReply(deps), { detail: HEALTH_DETAIL });
   app.get('/health/live', () => Response.json({ status: 'alive', timestamp: new Date().toISOString() }), {
@@ -35,47 +40,88 @@ export function healthRoutes(app: Elysia, deps: RouteDeps): void {
 }
 
 /** 503 only when nothing can be accepted: a sink that is down makes the journal grow and nothing else. */
-function healthReply({ ingestion, counters, sinks, version }: RouteDeps): Response {
-  const journal = ingestion.journalState();
+function healthReply({ ingestion, workers, sinks, version }: RouteDeps): Response {
+  const known = workers.now();
+  const reports = known.map(({ report }) => report);
+  const refused = refusal(ingestion, reports);
+  const accepts = workers.names.map((name) => workerHealth(name, known, ingestion));
   const services = {
-    journal: journalHealth(journal),
+    journal: journalHealth(reports),
     deliver: deliverHealth(ingestion),
-    ...(ingestion.sharedWindow === undefined ? {} : { redis: windowHealth(ingestion.sharedWindow()) }),
+    ...(ingestion.sharedWindow === undefined ? {} : { redis: windowHealth(reports) }),
     clickhouse: sinkHealth(ingestion.deliverState()?.state, STORE_SINK),
     ...(sinks?.kafka === true ? { kafka: sinkHealth(ingestion.deliverState()?.state, KAFKA_SINK) } : {}),
     ...(sinks === undefined || sinks.downstreams.length === 0
       ? {}
       : { downstream: downstreamHealth(ingestion.deliverState()?.state, sinks.downstreams) }),
   };
-  const refused = refusal(ingestion);
-  const status: HealthStatus =
-    refused === undefined
-      ? overallStatus(
-          Object.entries(services).map(([name, { state }]) => ({ status: state, required: name === 'journal' })),
-        )
-      : 'unhealthy';
-  const { eventsPerSecond, errorRate } = counters.rates();
+  const states = [...Object.values(services), ...accepts].map(({ state }) => ({ status: state, required: false }));
+  const status: HealthStatus = refused === undefined ? overallStatus(states) : 'unhealthy';
+  const { eventsPerSecond, errorRate } = ratesOf(reports.map(({ recent }) => recent));
   const body = {
     status,
     ...(refused === undefined ? {} : { message: refused.message }),
     services,
-    metrics: { eventsPerSecond, activeConnections: counters.websocket.activeConnections, errorRate },
-    dedupe: { ids: journal.dedupeIds, windowMs: journal.dedupeWindowMs },
+    ...(accepts.length === 1 ? {} : { workers: accepts }),
+    metrics: {
+      eventsPerSecond,
+      activeConnections: sum(reports, ({ websocket }) => websocket.activeConnections),
+      errorRate,
+    },
+    dedupe: {
+      ids: sum(reports, ({ journal }) => journal.dedupeIds),
+      windowMs: Math.min(...reports.map(({ journal }) => journal.dedupeWindowMs)),
+    },
     timestamp: new Date().toISOString(),
     version,
   };
   return Response.json(body, { status: status === 'unhealthy' ? 503 : 200 });
 }
 
-function journalHealth(journal: JournalState): Service {
+const sum = (reports: readonly WorkerReport[], read: (report: WorkerReport) => number): number =>
+  reports.reduce((total, report) => total + read(report), 0);
+
+/** All journals as one: together as large and as full, and with the trouble of the worst. */
+function journalHealth(reports: readonly WorkerReport[]): Service {
+  const journals = reports.map(({ journal }) => journal);
+  const reason = journals.find(({ state }) => state !== 'open')?.reason;
+  const untilFull = journals.flatMap(({ secondsUntilFull }) => secondsUntilFull ?? []);
   return {
-    state: journal.state === 'open' ? 'healthy' : 'unhealthy',
-    latencyMs: milliseconds(journal.lastSyncMs),
-    ...(journal.reason === undefined ? {} : { lastError: clip(journal.reason) }),
-    pendingEvents: journal.lastSeq - journal.releasedSeq,
-    pendingBytes: journal.pendingBytes,
-    limitBytes: journal.limitBytes,
-    ...(journal.secondsUntilFull === undefined ? {} : { secondsUntilFull: journal.secondsUntilFull }),
+    state: aggregateStatus(journals.map(journalStatus)),
+    latencyMs: milliseconds(Math.max(...journals.map(({ lastSyncMs }) => lastSyncMs))),
+    ...(reason === undefined ? {} : { lastError: clip(reason) }),
+    pendingEvents: sum(reports, pendingEvents),
+    pendingBytes: sum(reports, ({ journal }) => journal.pendingBytes),
+    limitBytes: sum(reports, ({ journal }) => journal.limitBytes),
+    ...(untilFull.length === 0 ? {} : { secondsUntilFull: Math.min(...untilFull) }),
+  };
+}
+
+const journalStatus = ({ state }: JournalState): HealthStatus => (state === 'open' ? 'healthy' : 'unhealthy');
+const pendingEvents = ({ journal }: WorkerReport): number => journal.lastSeq - journal.releasedSeq;
+
+/** One accept process, by its name. */
+function workerHealth(name: string, known: readonly KnownWorker[], ingestion: Ingestion): NamedService {
+  const found = known.find(({ report }) => report.name === name);
+  if (found === undefined) {
+    const lastError =
+      ingestion.deliverState() === undefined
+        ? 'Not known while the deliver process is away.'
+        : 'It does not report: it is starting, or away.';
+    return { name, state: 'unhealthy', lastError };
+  }
+  const { report, ageMs } = found;
+  const { state, reason, pendingBytes, limitBytes } = report.journal;
+  return {
+    name,
+    state: journalStatus(report.journal),
+    ...(state === 'open' ? {} : { lastError: clip(reason ?? `The journal is ${state}.`) }),
+    reportAgeMs: ageMs,
+    pendingEvents: pendingEvents(report),
+    pendingBytes,
+    limitBytes,
+    activeConnections: report.websocket.activeConnections,
+    eventsPerSecond: ratesOf([report.recent]).eventsPerSecond,
   };
 }
 
@@ -87,13 +133,18 @@ function deliverHealth(ingestion: Ingestion): Service {
   return { state: 'healthy', reportAgeMs: report.ageMs };
 }
 
-function windowHealth({ state, latencyMs, lastError, skipping, pendingConfirms }: WindowHealth): Service {
+/** As well as the worker that fares worst with it. */
+function windowHealth(reports: readonly WorkerReport[]): Service {
+  const windows = reports.flatMap(({ window }) => window ?? []);
+  const worst = windows.toSorted((a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state))[0];
+  if (worst === undefined) return { state: 'degraded', lastError: 'Not known yet.' };
+  const { state, latencyMs, lastError, skipping } = worst;
   return {
     state,
     ...(latencyMs === undefined ? {} : { latencyMs: milliseconds(latencyMs) }),
     ...(lastError === undefined ? {} : { lastError: clip(lastError) }),
     ...(skipping === undefined ? {} : { skipping }),
-    pendingConfirms,
+    pendingConfirms: windows.reduce((total, { pendingConfirms }) => total + pendingConfirms, 0),
   };
 }
 
@@ -119,21 +170,26 @@ function downstreamHealth(state: DeliverState | undefined, names: readonly strin
   return { state: STATES.find((one) => states.includes(one)) ?? 'healthy', services };
 }
 
+/** Of this process alone: it is this one that a balancer's next request on the connection reaches. */
 function readyReply(ingestion: Ingestion): Response {
-  const refused = refusal(ingestion);
+  const refused = refusal(ingestion, [{ journal: ingestion.journalState() }]);
   if (refused === undefined) return Response.json({ status: 'ready', timestamp: new Date().toISOString() });
   throw new HttpError(503, refused.code, refused.message, {
     headers: { 'retry-after': retryAfterSeconds(RETRY_AFTER_MS) },
   });
 }
 
-/** Why nothing can be accepted at the moment; undefined when it can. */
-function refusal(ingestion: Ingestion): { code: string; message: string } | undefined {
+/** Why nothing can be accepted at the moment by any of these; undefined when something can. */
+function refusal(
+  ingestion: Ingestion,
+  workers: readonly Pick<WorkerReport, 'journal'>[],
+): { code: string; message: string } | undefined {
   if (ingestion.draining()) {
     return { code: 'shutting_down', message: 'The service is shutting down and takes no new events.' };
   }
-  const { state, reason } = ingestion.journalState();
-  if (state === 'open') return undefined;
+  const [first] = workers;
+  if (first === undefined || workers.some(({ journal }) => journal.state === 'open')) return undefined;
+  const { state, reason } = first.journal;
   return { code: `journal_${state}`, message: reason ?? `The journal is ${state}.` };
 }
 

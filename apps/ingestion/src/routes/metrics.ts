@@ -1,27 +1,33 @@
-/** GET /metrics: JSON, or the exposition that a Prometheus scraper asks for. */
-import type { WindowHealth } from '@libs/database/redis';
+/**
+ * GET /metrics: JSON, or the exposition that a Prometheus scraper asks for. Whichever accept process is asked answers for
+ * all of them: in JSON their sums, in the exposition a series of each, told apart by the label `worker` where there are
+ * several. A restarted process begins its own series at zero, as Prometheus expects; a sum of them would fall.
+ */
 import { type DeliverState, STORE_SINK } from '@libs/delivery';
 import { type Metrics, type Series, wantsExposition } from '@libs/monitoring';
 import type { Elysia } from 'elysia';
 import type { Ingestion } from '../ingestion.ts';
-import type { Counters } from './counters.ts';
+import type { WorkerReport, Workers } from '../workers.ts';
+import { ratesOf } from './counters.ts';
 import type { RouteDeps } from './deps.ts';
 import { METRICS_DETAIL } from './openapi-operations.ts';
 
-export function metricsRoutes(app: Elysia, deps: RouteDeps): void {
-  const lastState = rememberState(deps.ingestion);
-  registerEvents(deps.metrics, deps.counters);
-  registerWebSocket(deps.metrics, deps.counters);
-  registerJournal(deps.metrics, deps.ingestion);
-  if (deps.ingestion.sharedWindow !== undefined) registerWindow(deps.metrics, deps.ingestion.sharedWindow);
-  registerDeliver(deps.metrics, deps.ingestion, lastState);
+export function metricsRoutes(app: Elysia, { ingestion, metrics, workers }: RouteDeps): void {
+  const lastState = rememberState(ingestion);
+  const series = createWorkerSeries(metrics, workers);
+  registerEvents(series);
+  registerWebSocket(series);
+  registerJournal(series);
+  if (ingestion.sharedWindow !== undefined) registerWindow(series);
+  registerProcesses(metrics, series, workers);
+  registerDeliver(metrics, ingestion, lastState);
 
   app.get(
     '/metrics',
     async ({ request }) => {
       const accept = request.headers.get('accept');
-      if (!wantsText(accept)) return Response.json(metricsBody(deps.counters, lastState()));
-      const { contentType, body } = await deps.metrics.expose(accept);
+      if (!wantsText(accept)) return Response.json(metricsBody(workers, lastState()));
+      const { contentType, body } = await metrics.expose(accept);
       return new Response(body, { headers: { 'content-type': contentType } });
     },
     { detail: METRICS_DETAIL },
@@ -42,119 +48,181 @@ function rememberState(ingestion: Ingestion): () => DeliverState | undefined {
   };
 }
 
-function metricsBody({ events, websocket, rates }: Counters, state: DeliverState | undefined) {
+function metricsBody(workers: Workers, state: DeliverState | undefined) {
   const store = state?.sinks.find(({ name }) => name === STORE_SINK);
+  const reports = workers.told().map(({ report }) => report);
+  const sum = (read: (report: WorkerReport) => number) => reports.reduce((total, one) => total + read(one), 0);
+  const { averageProcessingTime } = ratesOf(reports.map(({ recent }) => recent));
   return {
     ingestion: {
-      eventsReceived: events.received,
-      eventsProcessed: events.accepted + events.duplicates,
-      eventsFailed: events.rejected + events.retries,
-      averageProcessingTime: rates().averageProcessingTime,
+      eventsReceived: sum(({ events }) => events.received),
+      eventsProcessed: sum(({ events }) => events.accepted + events.duplicates),
+      eventsFailed: sum(({ events }) => events.rejected + events.retries),
+      averageProcessingTime,
     },
-    websocket,
+    websocket: {
+      activeConnections: sum(({ websocket }) => websocket.activeConnections),
+      totalConnections: sum(({ websocket }) => websocket.totalConnections),
+      messagesReceived: sum(({ websocket }) => websocket.messagesReceived),
+      messagesSent: sum(({ websocket }) => websocket.messagesSent),
+    },
     storage: {
       eventsStored: store?.rows ?? 0,
-      duplicatesIgnored: events.duplicates,
+      duplicatesIgnored: sum(({ events }) => events.duplicates),
       storageLatency: store?.latencyMs ?? 0,
+    },
+    ...(workers.names.length === 1 ? {} : { workers: { configured: workers.names.length, reporting: reports.length } }),
+  };
+}
+
+interface WorkerSeries {
+  counter(name: string, help: string, read: (report: WorkerReport) => number, labels?: Series['labels']): void;
+  gauge(name: string, help: string, read: (report: WorkerReport) => number): void;
+  counters(
+    name: string,
+    help: string,
+    label: string,
+    read: (report: WorkerReport) => Readonly<Record<string, number>>,
+  ): void;
+}
+
+/** Each series once for every worker that reports; without a label where there is only one. */
+function createWorkerSeries(metrics: Metrics, workers: Workers): WorkerSeries {
+  const isLabelled = workers.names.length > 1;
+  const workerLabels = isLabelled ? ['worker'] : [];
+
+  function register(
+    kind: 'counter' | 'gauge',
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    read: (report: WorkerReport) => readonly Series[],
+  ): void {
+    metrics.seriesFrom(kind, name, help, [...workerLabels, ...labelNames], () =>
+      workers.told().flatMap(({ report }) => {
+        const series = read(report);
+        if (!isLabelled) return series;
+        return series.map(({ labels, value }) => ({ labels: { worker: report.name, ...labels }, value }));
+      }),
+    );
+  }
+
+  return {
+    counter(name, help, read, labels = {}) {
+      register('counter', name, help, Object.keys(labels), (report) => [{ labels, value: read(report) }]);
+    },
+    gauge(name, help, read) {
+      register('gauge', name, help, [], (report) => [{ labels: {}, value: read(report) }]);
+    },
+    counters(name, help, label, read) {
+      register('counter', name, help, [label], (report) =>
+        Object.entries(read(report)).map(([key, value]) => ({ labels: { [label]: key }, value })),
+      );
     },
   };
 }
 
-function registerEvents(metrics: Metrics, { events, failuresByCode }: Counters): void {
-  metrics.counterFrom('weir_events_received_total', 'Events that arrived.', () => events.received);
-  const outcomes: readonly (readonly [string, () => number])[] = [
-    ['accepted', () => events.accepted],
-    ['duplicate', () => events.duplicates],
-    ['rejected', () => events.rejected],
-    ['retry', () => events.retries],
-  ];
-  for (const [outcome, read] of outcomes) {
-    metrics.counterFrom('weir_events_total', 'Events by what became of them.', read, { outcome });
-  }
-  metrics.seriesFrom(
-    'counter',
+function registerEvents(series: WorkerSeries): void {
+  series.counter('weir_events_received_total', 'Events that arrived.', ({ events }) => events.received);
+  series.counters('weir_events_total', 'Events by what became of them.', 'outcome', ({ events }) => ({
+    accepted: events.accepted,
+    duplicate: events.duplicates,
+    rejected: events.rejected,
+    retry: events.retries,
+  }));
+  series.counters(
     'weir_event_failures_total',
     'Events that were rejected or must be sent again, by code.',
-    ['code'],
-    () => Array.from(failuresByCode, ([code, value]) => ({ labels: { code }, value })),
+    'code',
+    ({ failuresByCode }) => failuresByCode,
   );
-  metrics.counterFrom('weir_accept_calls_total', 'Requests and frames whose events were answered.', () => events.calls);
-  metrics.counterFrom(
+  series.counter(
+    'weir_accept_calls_total',
+    'Requests and frames whose events were answered.',
+    ({ events }) => events.calls,
+  );
+  series.counter(
     'weir_accept_seconds_total',
     'Time from a parsed body to its outcomes, summed over the calls.',
-    () => events.timeMs / 1000,
+    ({ events }) => events.timeMs / 1000,
   );
 }
 
-function registerWebSocket(metrics: Metrics, { websocket }: Counters): void {
-  metrics.gaugeFrom('weir_websocket_connections', 'Open WebSocket connections.', () => websocket.activeConnections);
-  metrics.counterFrom(
+function registerWebSocket({ gauge, counter }: WorkerSeries): void {
+  gauge('weir_websocket_connections', 'Open WebSocket connections.', ({ websocket }) => websocket.activeConnections);
+  counter(
     'weir_websocket_connections_total',
     'WebSocket connections that were opened.',
-    () => websocket.totalConnections,
+    ({ websocket }) => websocket.totalConnections,
   );
-  metrics.counterFrom(
+  counter(
     'weir_websocket_messages_received_total',
     'WebSocket messages from clients.',
-    () => websocket.messagesReceived,
+    ({ websocket }) => websocket.messagesReceived,
   );
-  metrics.counterFrom(
+  counter(
     'weir_websocket_messages_sent_total',
     'WebSocket messages to clients.',
-    () => websocket.messagesSent,
+    ({ websocket }) => websocket.messagesSent,
   );
 }
 
-function registerJournal(metrics: Metrics, ingestion: Ingestion): void {
-  const journal = () => ingestion.journalState();
-  metrics.gaugeFrom('weir_journal_open', '1 while the journal takes events.', () => Number(journal().state === 'open'));
-  metrics.gaugeFrom('weir_journal_last_seq', 'Number of the last event in the journal.', () => journal().lastSeq);
-  metrics.gaugeFrom('weir_journal_durable_seq', 'Number of the last durable event.', () => journal().durableSeq);
-  metrics.gaugeFrom(
+function registerJournal(series: WorkerSeries): void {
+  const gauge = (name: string, help: string, read: (journal: WorkerReport['journal']) => number) =>
+    series.gauge(name, help, ({ journal }) => read(journal));
+  gauge('weir_journal_open', '1 while the journal takes events.', ({ state }) => Number(state === 'open'));
+  gauge('weir_journal_last_seq', 'Number of the last event in the journal.', ({ lastSeq }) => lastSeq);
+  gauge('weir_journal_durable_seq', 'Number of the last durable event.', ({ durableSeq }) => durableSeq);
+  gauge(
     'weir_journal_released_seq',
     'Number of the last event that every sink has finished.',
-    () => journal().releasedSeq,
+    ({ releasedSeq }) => releasedSeq,
   );
-  metrics.gaugeFrom('weir_journal_pending_bytes', 'Bytes that a sink still needs.', () => journal().pendingBytes);
-  metrics.gaugeFrom('weir_journal_limit_bytes', 'Pending bytes at which it is full.', () => journal().limitBytes);
-  metrics.gaugeFrom(
+  gauge('weir_journal_pending_bytes', 'Bytes that a sink still needs.', ({ pendingBytes }) => pendingBytes);
+  gauge('weir_journal_limit_bytes', 'Pending bytes at which it is full.', ({ limitBytes }) => limitBytes);
+  gauge(
     'weir_journal_seconds_until_full',
     'Seconds until the journal is full at the present rate; infinite while it does not grow.',
-    () => journal().secondsUntilFull ?? Number.POSITIVE_INFINITY,
+    ({ secondsUntilFull }) => secondsUntilFull ?? Number.POSITIVE_INFINITY,
   );
-  metrics.gaugeFrom('weir_journal_segments', 'Segment files.', () => journal().segments);
-  metrics.counterFrom('weir_journal_commits_total', 'Group commits since the start.', () => journal().commits);
-  metrics.gaugeFrom('weir_journal_sync_seconds', 'What the last sync took.', () => journal().lastSyncMs / 1000);
-  metrics.gaugeFrom('weir_dedupe_ids', 'Ids in the dedupe index.', () => journal().dedupeIds);
-  metrics.gaugeFrom('weir_dedupe_window_seconds', 'Time the index covers.', () => journal().dedupeWindowMs / 1000);
+  gauge('weir_journal_segments', 'Segment files.', ({ segments }) => segments);
+  series.counter('weir_journal_commits_total', 'Group commits since the start.', ({ journal }) => journal.commits);
+  gauge('weir_journal_sync_seconds', 'What the last sync took.', ({ lastSyncMs }) => lastSyncMs / 1000);
+  gauge('weir_dedupe_ids', 'Ids in the dedupe index.', ({ dedupeIds }) => dedupeIds);
+  gauge('weir_dedupe_window_seconds', 'Time the index covers.', ({ dedupeWindowMs }) => dedupeWindowMs / 1000);
 }
 
-function registerWindow(metrics: Metrics, window: () => WindowHealth): void {
-  metrics.gaugeFrom('weir_redis_up', '1 while ids are claimed in Redis.', () =>
-    Number(window().skipping === undefined),
+function registerWindow({ gauge, counter, counters }: WorkerSeries): void {
+  gauge('weir_redis_up', '1 while ids are claimed in Redis.', ({ window }) =>
+    Number(window !== undefined && window.skipping === undefined),
   );
-  const verdicts = ['claimed', 'duplicate', 'busy'] as const;
-  for (const verdict of verdicts)
-    metrics.counterFrom('weir_redis_ids_total', 'Ids by what Redis said.', () => window().counters[verdict], {
-      verdict,
-    });
-  metrics.seriesFrom(
-    'counter',
+  counters('weir_redis_ids_total', 'Ids by what Redis said.', 'verdict', ({ window }) => {
+    const { claimed = 0, duplicate = 0, busy = 0 } = window?.counters ?? {};
+    return { claimed, duplicate, busy };
+  });
+  counters(
     'weir_redis_ids_skipped_total',
     'Ids that were taken without having asked Redis, by why.',
-    ['reason'],
-    () => Object.entries(window().counters.skipped).map(([reason, value]) => ({ labels: { reason }, value })),
+    'reason',
+    ({ window }) => window?.counters.skipped ?? {},
   );
-  metrics.gaugeFrom(
+  gauge(
     'weir_redis_pending_confirms',
     'Durable ids that Redis has not been told of.',
-    () => window().pendingConfirms,
+    ({ window }) => window?.pendingConfirms ?? 0,
   );
-  metrics.counterFrom(
+  counter(
     'weir_redis_confirms_dropped_total',
     'Durable ids that Redis will not be told of.',
-    () => window().counters.confirmsDropped,
+    ({ window }) => window?.counters.confirmsDropped ?? 0,
   );
+}
+
+function registerProcesses(metrics: Metrics, { gauge }: WorkerSeries, workers: Workers): void {
+  metrics.gaugeFrom('weir_workers', 'Accept processes that are configured.', () => workers.names.length);
+  metrics.gaugeFrom('weir_workers_up', 'Those of them whose figures are here.', () => workers.told().length);
+  gauge('weir_accept_resident_memory_bytes', 'Memory of accept.', ({ rssBytes }) => rssBytes);
+  gauge('weir_accept_cpu_seconds', 'CPU time of the running accept process.', ({ cpuSeconds }) => cpuSeconds);
 }
 
 function registerDeliver(metrics: Metrics, ingestion: Ingestion, lastState: () => DeliverState | undefined): void {

@@ -42,9 +42,9 @@ export const READY_DETAIL = {
 
 export const METRICS_DETAIL = {
   tags: ['operations'],
-  summary: 'Counters of this process',
+  summary: 'Counters of the service',
   description:
-    'JSON, or the Prometheus text format or OpenMetrics when Accept names one of them. Needs no token: it holds counts, and nothing of any event.',
+    'JSON, or the Prometheus text format or OpenMetrics when Accept names one of them. Of all accept processes, whichever answers: sums in JSON, a series of each elsewhere. Needs no token: it holds counts, and nothing of any event.',
   operationId: 'getMetrics',
   responses: {
     '200': {
