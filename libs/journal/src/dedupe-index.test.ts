@@ -127,3 +127,26 @@ test('ids that a frame still needs stay, whatever their age and number', () => {
   index.expire(1_000_000);
   expect(index.size()).toBe(0);
 });
+
+test('many at once are the same as one by one', () => {
+  const limits = { windowMs: 1_000_000, idsMax: 25_600 };
+  const [one, many] = [createDedupeIndex(limits, 7), createDedupeIndex(limits, 7)];
+  let seq = 7;
+  for (const [frame, count] of [1, 5_000, 0, 130, 20_000, 3, 40_000].entries()) {
+    const ids = new Uint32Array(count * 4);
+    for (let at = 0; at < count; at++) {
+      ids.set(idOf(`key-${seq + at}`), at * 4);
+      one.add(ids.subarray(at * 4, at * 4 + 4), seq + at, frame);
+    }
+    many.addAll(ids, seq, frame);
+    seq += count;
+    for (const index of [one, many]) index.expire(frame);
+    expect(many.nextSeq()).toBe(one.nextSeq());
+    expect(many.baseSeq()).toBe(one.baseSeq());
+    expect(many.marks(many.baseSeq(), seq)).toEqual(one.marks(one.baseSeq(), seq));
+    expect(many.copyIds(many.baseSeq(), seq)).toEqual(one.copyIds(one.baseSeq(), seq));
+  }
+  for (let at = one.baseSeq(); at < seq; at++) expect(many.find(idOf(`key-${at}`))).toBe(at);
+  expect(many.find(idOf('key-7'))).toBe(0);
+  expect(() => many.addAll(new Uint32Array(4), seq + 1, 9)).toThrow(`expects sequence number ${seq}, not ${seq + 1}`);
+});

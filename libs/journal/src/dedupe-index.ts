@@ -17,6 +17,8 @@ export interface DedupeIndex {
   find(id: IdHash): number;
   /** Adds an id that `find` did not find, as the next sequence number, at this frame time (ms). */
   add(id: IdHash, seq: number, timeMs: number): void;
+  /** The same for many, four words each, of which none is in the index yet: `firstSeq` and those that follow it. */
+  addAll(ids: Uint32Array, firstSeq: number, timeMs: number): void;
   /**
    * Drops what has left the window at this frame time, or is too much; never `keepFromSeq` and what follows it, whose
    * ids the journal still needs for their frame.
@@ -110,25 +112,37 @@ export function createDedupeIndex(limits: DedupeLimits, firstSeq: number, expect
   }
 
   function find(id: IdHash): number {
-    const tag = tagOf(id);
+    const tag = tagOf(id[0] as number);
     const seq = findIn(table, id, tag);
     return seq !== 0 || old === undefined ? seq : findIn(old, id, tag);
   }
 
   function add(id: IdHash, seq: number, timeMs: number): void {
     if (seq !== next) throw new Error(`the index expects sequence number ${next}, not ${seq}`);
+    addNext(id, 0, timeMs);
+  }
+
+  function addAll(ids: Uint32Array, firstSeq: number, timeMs: number): void {
+    if (firstSeq !== next) throw new Error(`the index expects sequence number ${next}, not ${firstSeq}`);
+    for (let from = 0; from < ids.length; from += 4) addNext(ids, from, timeMs);
+  }
+
+  /** Adds the four words from `from` on. No view of them is made: at a start there are millions. */
+  function addNext(ids: Uint32Array, from: number, timeMs: number): void {
+    const seq = next;
     const number = Math.floor(seq / CHUNK_IDS);
     if (number !== tailNumber) {
       tailChunk = new Uint32Array(CHUNK_IDS * 4);
       tailNumber = number;
       chunks.set(number, tailChunk);
     }
-    tailChunk.set(id, (seq % CHUNK_IDS) * 4);
+    const to = (seq % CHUNK_IDS) * 4;
+    for (let word = 0; word < 4; word++) tailChunk[to + word] = ids[from + word] as number;
     next = seq + 1;
     noteTime(seq, timeMs);
     if (old !== undefined) moveSome(MOVES_PER_ADD);
     if (table.used >= table.capacity * LOAD_MAX) rebuild();
-    put(table, tagOf(id), seq >>> 0);
+    put(table, tagOf(ids[from] as number), seq >>> 0);
   }
 
   function noteTime(seq: number, timeMs: number): void {
@@ -206,6 +220,7 @@ export function createDedupeIndex(limits: DedupeLimits, firstSeq: number, expect
   return {
     find,
     add,
+    addAll,
     expire,
     baseSeq: () => base,
     nextSeq: () => next,
@@ -230,8 +245,8 @@ function newTable(capacity: number): Table {
 }
 
 /** The first 32 bits of the hash, never 0: that marks an empty slot. */
-function tagOf(id: IdHash): number {
-  return (id[0] as number) || 1;
+function tagOf(firstWord: number): number {
+  return firstWord || 1;
 }
 
 function homeOf(tag: number, capacity: number): number {

@@ -42,7 +42,7 @@ export function encodeColumn(column: IdColumn): Uint8Array {
   return bytes;
 }
 
-/** The column, or undefined when these bytes are not a whole, undamaged one. */
+/** The column, or undefined when these bytes are not a whole, undamaged one. Its ids are a view into them. */
 export function decodeColumn(bytes: Uint8Array): IdColumn | undefined {
   if (bytes.byteLength < HEADER_BYTES) return undefined;
   const data = view(bytes);
@@ -60,7 +60,7 @@ export function decodeColumn(bytes: Uint8Array): IdColumn | undefined {
     journal: bytesToUuid(bytes.subarray(8, 24)),
     segment: Number(data.getBigUint64(24, true)),
     firstSeq: Number(data.getBigUint64(32, true)),
-    ids: bytes.slice(marksEnd),
+    ids: bytes.subarray(marksEnd),
     marks,
   };
 }
@@ -84,17 +84,26 @@ export async function writeColumn(disk: Disk, folder: string, name: string, colu
   await disk.syncFolderAsync(folder);
 }
 
-export function readColumn(disk: Disk, path: string): IdColumn | undefined {
-  const size = disk.size(path);
-  const bytes = new Uint8Array(size);
-  const fd = disk.open(path, 'read');
-  try {
-    disk.read(fd, bytes, 0, size, 0);
-  } finally {
-    disk.close(fd);
-  }
-  return decodeColumn(bytes);
+/**
+ * Reads columns one after another into the same memory, which grows to the largest: a column is valid until the next one
+ * is read. A window's columns are as large as the index, and what is only garbage still counts as memory at the start.
+ */
+export function createColumnReader(disk: Disk): (path: string) => IdColumn | undefined {
+  let buffer = new Uint8Array(0);
+  return (path) => {
+    const size = disk.size(path);
+    if (size > buffer.byteLength) buffer = new Uint8Array(size);
+    const fd = disk.open(path, 'read');
+    try {
+      const count = disk.read(fd, buffer, 0, size, 0);
+      return decodeColumn(buffer.subarray(0, count));
+    } finally {
+      disk.close(fd);
+    }
+  };
 }
+
+export const readColumn = (disk: Disk, path: string): IdColumn | undefined => createColumnReader(disk)(path);
 
 function checksumOf(bytes: Uint8Array): bigint {
   const head = checksum(bytes.subarray(0, CHECKSUM_OFFSET), 0n);

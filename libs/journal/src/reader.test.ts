@@ -183,6 +183,25 @@ test('a segment that is recycled while it is being opened, and a folder that is 
   without.close();
 });
 
+test('frames of one read lie one behind the other, when it is known how many come; those of the next one elsewhere', async () => {
+  for (let at = 0; at < 60; at++) await append(1 + (at % 5), 400 + (at % 3));
+  reader.noteDurable(journal.durableSeq());
+  const all = { rowsMax: 1_000, bytesMax: 1 << 20 };
+  const frames = reader.read(0, all);
+  const payloads = frames.map(({ payload }) => payload);
+  const ends = payloads.map(({ byteOffset, byteLength }) => byteOffset + byteLength);
+  expect(frames.at(-1)?.lastSeq).toBe(journal.durableSeq());
+  expect(new Set(payloads.map(({ buffer }) => buffer)).size).toBe(1);
+  expect(payloads.slice(1).map(({ byteOffset }) => byteOffset)).toEqual(ends.slice(0, -1));
+  expect(reader.read(0, all)[0]?.payload.buffer).not.toBe(payloads[0]?.buffer);
+});
+
+test('rows that are longer than the first one made expect: every frame is whole', async () => {
+  for (let at = 0; at < 12; at++) await append(3, 50 + at * 500);
+  reader.noteDurable(journal.durableSeq());
+  expect(await readAll(0, { rowsMax: 1_000, bytesMax: 1 << 20 })).toEqual(upTo(36));
+});
+
 test('what was read stays as it is, though the segment gets another life', async () => {
   for (let at = 0; at < 60; at++) await append(1, 700);
   reader.noteDurable(journal.durableSeq());

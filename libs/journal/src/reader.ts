@@ -11,7 +11,10 @@ export interface FrameView {
   readonly lastSeq: number;
   /** Frame time in ms. */
   readonly timeMs: number;
-  /** One JSON object and `\n` for each event, in order. A copy: it stays as it is. */
+  /**
+   * One JSON object and `\n` for each event, in order. A copy: it stays as it is. Those of one `read` lie one behind the
+   * other in memory, as far as it was known how many there would be.
+   */
   readonly payload: Uint8Array;
 }
 
@@ -167,6 +170,7 @@ export function openJournalReader(disk: Disk, { journal, folder }: JournalFolder
     if (place?.afterSeq !== afterSeq) place = locate(afterSeq);
     const at = { ...place };
     const frames: FrameView[] = [];
+    const keep = createKeeper(limits.bytesMax);
     let rows = 0;
     let bytes = 0;
     while (rows < limits.rowsMax && bytes < limits.bytesMax) {
@@ -181,7 +185,7 @@ export function openJournalReader(disk: Disk, { journal, folder }: JournalFolder
         firstSeq: frame.header.firstSeq,
         lastSeq,
         timeMs: frame.header.timeMs,
-        payload: frame.payload.slice(),
+        payload: keep(frame.payload, frame.header.count, Math.min(limits.rowsMax, durable - afterSeq) - rows),
       };
       const after = {
         afterSeq: lastSeq,
@@ -228,6 +232,28 @@ export function openJournalReader(disk: Disk, { journal, folder }: JournalFolder
     durableSeq: () => durable,
     oldestSeq,
     close: closeSegment,
+  };
+}
+
+/** Reserved, and taken from the machine only as it is written. */
+const ROOM_BYTES_MAX = 32 * 1024 * 1024;
+/** Rows differ in length: room for an eighth more than the first frame's would take. */
+const SPARE_FRACTION = 1 / 8;
+
+/** Copies payloads of `count` rows, each one behind the last while there is room; `rowsLeft`, its own included, may come. */
+function createKeeper(bytesMax: number) {
+  let room = new Uint8Array(0);
+  let used = 0;
+  return (payload: Uint8Array, count: number, rowsLeft: number): Uint8Array => {
+    const { byteLength } = payload;
+    if (room.byteLength - used < byteLength) {
+      const expected = Math.ceil((byteLength / count) * rowsLeft * (1 + SPARE_FRACTION));
+      room = Buffer.allocUnsafeSlow(Math.max(byteLength, Math.min(expected, bytesMax, ROOM_BYTES_MAX)));
+      used = 0;
+    }
+    room.set(payload, used);
+    used += byteLength;
+    return room.subarray(used - byteLength, used);
   };
 }
 

@@ -3,7 +3,7 @@ import { createDedupeIndex, type DedupeIndex, type DedupeLimits } from './dedupe
 import type { Disk } from './disk.ts';
 import { damaged, JournalRefusal, newerFormat } from './errors.ts';
 import { FRAME_HEADER_BYTES, ID_BYTES, readFrameHeader, SEGMENT_HEADER_BYTES, type SegmentHeader } from './format.ts';
-import { type IdColumn, readColumn } from './id-column.ts';
+import { createColumnReader, type IdColumn } from './id-column.ts';
 import { columnName, columnOf, segmentName, segmentOf, spareOf } from './names.ts';
 import { findFramesBehind, readSegmentHeader, scanSegment } from './segment-scan.ts';
 
@@ -77,7 +77,8 @@ export function recover(
   for (const header of headers) if (header.journal !== first.journal) throw foreign(folder, header);
   // Frame time goes on from the last frame, whatever the wall clock says; the last header is not far from it.
   const frameMs = Math.max(nowMs, headers.at(-1)?.timeMs ?? 0);
-  const { columns, expired } = chooseColumns(disk, folder, columnNumbers, first, frameMs - limits.windowMs);
+  const load = columnLoader(disk, folder, first.journal);
+  const { columns, expired } = chooseColumns(load, folder, columnNumbers, first, frameMs - limits.windowMs);
 
   const firstId = columns[0]?.firstSeq ?? first.firstSeq;
   const gathered: Gathered = {
@@ -87,7 +88,7 @@ export function recover(
     index: createDedupeIndex(limits, firstId, (headers.at(-1)?.firstSeq ?? firstId) - firstId),
   };
   // Read a second time, one after another: all of them together would be the size of the index once more.
-  for (const { segment } of columns) addColumn(gathered.index, loadColumn(disk, folder, segment, first.journal));
+  for (const { segment } of columns) addColumn(gathered.index, load(segment));
 
   const segments: RecoveredSegment[] = [];
   let last: Recovered['lastFrame'];
@@ -125,13 +126,19 @@ function foreign(folder: string, { segment, journal }: SegmentHeader): JournalRe
   return damaged(`${folder}/${segmentName(segment)}`, 16, `the segment belongs to journal ${journal}`);
 }
 
-function loadColumn(disk: Disk, folder: string, number: number, journal: string): IdColumn {
-  const file = `${folder}/${columnName(number)}`;
-  const column = readColumn(disk, file);
-  if (column === undefined) throw damaged(file, 0, 'the id column cannot be read');
-  if (column.journal !== journal || column.segment !== number)
-    throw damaged(file, 8, `the id column belongs to segment ${column.segment} of journal ${column.journal}`);
-  return column;
+/** A column is valid until the next one is loaded. */
+type LoadColumn = (segment: number) => IdColumn;
+
+function columnLoader(disk: Disk, folder: string, journal: string): LoadColumn {
+  const read = createColumnReader(disk);
+  return (number) => {
+    const file = `${folder}/${columnName(number)}`;
+    const column = read(file);
+    if (column === undefined) throw damaged(file, 0, 'the id column cannot be read');
+    if (column.journal !== journal || column.segment !== number)
+      throw damaged(file, 8, `the id column belongs to segment ${column.segment} of journal ${column.journal}`);
+    return column;
+  };
 }
 
 /**
@@ -139,14 +146,20 @@ function loadColumn(disk: Disk, folder: string, number: number, journal: string)
  * that has left the window has left it too, and so has what stands in front of one that holds only the end of its
  * segment: the beginning was more than `idsMax`.
  */
-function chooseColumns(disk: Disk, folder: string, numbers: readonly number[], first: SegmentHeader, oldestMs: number) {
+function chooseColumns(
+  load: LoadColumn,
+  folder: string,
+  numbers: readonly number[],
+  first: SegmentHeader,
+  oldestMs: number,
+) {
   const columns: RecoveredColumn[] = [];
   // Of a segment that is read anyway: the doctor took away what stood behind it before it could be recycled.
   const expired = numbers.filter((number) => number >= first.segment);
   let isOver = false;
   let next: { readonly segment: number; readonly firstSeq: number } = first;
   for (const number of numbers.filter((one) => one < first.segment).toReversed()) {
-    const column = summary(loadColumn(disk, folder, number, first.journal));
+    const column = summary(load(number));
     const isCutShort = next !== first && column.segment === next.segment - 1 && column.lastSeq + 1 < next.firstSeq;
     isOver ||= column.lastMs < oldestMs || isCutShort;
     if (isOver) expired.push(number);
@@ -169,14 +182,12 @@ function summary({ segment, firstSeq, ids, marks }: IdColumn): RecoveredColumn {
 }
 
 function addColumn(index: DedupeIndex, column: IdColumn): void {
-  const words = new Uint32Array(column.ids.buffer, column.ids.byteOffset, column.ids.byteLength / 4);
   let seq = column.firstSeq;
   for (const mark of column.marks) {
-    for (; seq < mark.endSeq; seq++) {
-      const at = (seq - column.firstSeq) * 4;
-      index.add(words.subarray(at, at + 4), seq, mark.timeMs);
-    }
-    index.expire(mark.timeMs);
+    const from = (seq - column.firstSeq) * ID_BYTES;
+    const to = (mark.endSeq - column.firstSeq) * ID_BYTES;
+    addIds(index, column.ids.subarray(from, to), seq, mark.timeMs);
+    seq = mark.endSeq;
   }
 }
 
@@ -239,10 +250,9 @@ function readSegment(
   }
 }
 
+/** Ids stand at multiples of eight in both kinds of file, so that they can be read as words where they are. */
 function addIds(index: DedupeIndex, ids: Uint8Array, firstSeq: number, timeMs: number): void {
-  const words = new Uint32Array(ids.buffer, ids.byteOffset, ids.byteLength / 4);
-  for (let at = 0; at < ids.byteLength / ID_BYTES; at++)
-    index.add(words.subarray(at * 4, at * 4 + 4), firstSeq + at, timeMs);
+  index.addAll(new Uint32Array(ids.buffer, ids.byteOffset, ids.byteLength / 4), firstSeq, timeMs);
   index.expire(timeMs);
 }
 
