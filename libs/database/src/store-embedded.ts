@@ -7,6 +7,8 @@ import type { Session } from 'chdb';
 export interface EmbeddedEngine {
   readonly folder: string;
   readonly client: ReturnType<typeof createClient>;
+  /** Adds rows, one JSON object and `\n` each. The engine reads the bytes where they are: they must not change until it is done. */
+  insert(table: string, settings: InsertSettings, rows: Uint8Array): Promise<void>;
   /** A connection with settings and parameters of its own (about 0.5 ms). The caller closes it. */
   openSession(): Session;
   /** Asks the engine to end the queries whose `log_comment` is `marker`; returns without waiting for their end. */
@@ -14,6 +16,8 @@ export interface EmbeddedEngine {
   /** Resolves when nothing native is running any more; later calls wait for the same end. */
   close(): Promise<void>;
 }
+
+export type InsertSettings = Readonly<Record<string, string | number>>;
 
 const MIB = 2 ** 20;
 const MEMORY_BYTES_MAX = 2_048 * MIB;
@@ -72,15 +76,21 @@ export async function openEmbeddedEngine(
     ClickHouseClientConfigOptions['connection']
   >;
   const client = createClient({ connection, log: { level: ClickHouseLogLevel.OFF } });
+  const inserts = new chdb.Session(folder);
   return {
     folder,
     client,
+    // Through the client's `exec` the bytes would become a string of the statement and the rows, and that bytes again: 0.7 µs a row.
+    insert: async (table, settings, rows) => {
+      await inserts.insert({ table, settings, values: rows, format: 'JSONEachRow' });
+    },
     openSession: () => new chdb.Session(folder),
     kill: async (marker) => {
       if (!/^[\w:-]+$/.test(marker)) throw new RangeError('a marker is made of letters, digits, "_", ":" and "-"');
       await anchor.queryAsync(`KILL QUERY WHERE Settings['log_comment'] = '${marker}' ASYNC`);
     },
     close: async () => {
+      inserts.close();
       anchor.close();
       // Connections with work under way are destroyed only behind it.
       await chdb.drainPending();

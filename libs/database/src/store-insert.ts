@@ -2,6 +2,7 @@
 import { type Block, Retryable } from '@libs/pipeline';
 import { insertTable } from './schema.ts';
 import type { Store } from './store.ts';
+import type { InsertSettings } from './store-embedded.ts';
 import { insertError, isUnreachable } from './store-errors.ts';
 
 /** What marks every query of ours that carries a block, in `query_id` and `log_comment`. */
@@ -49,11 +50,11 @@ export function queryPrefix(block: Block): string {
  * - `data` and `metadata` keep their text, byte for byte;
  * - an unknown field or a null is an error, never a default.
  */
-function insertStatement(store: Store, token: string, queryId: string): string {
-  const settings = Object.entries({
+function insertSettings(token: string, queryId: string): InsertSettings {
+  return {
     async_insert: 0,
     insert_deduplicate: 1,
-    insert_deduplication_token: `'${token}'`,
+    insert_deduplication_token: token,
     max_insert_threads: 1,
     input_format_parallel_parsing: 0,
     max_insert_block_size: 1_000_000,
@@ -64,11 +65,9 @@ function insertStatement(store: Store, token: string, queryId: string): string {
     input_format_skip_unknown_fields: 0,
     input_format_null_as_default: 0,
     input_format_defaults_for_omitted_fields: 1,
-    date_time_input_format: `'best_effort'`,
-    log_comment: `'${queryId}'`,
-  });
-  const list = settings.map(([name, value]) => `${name} = ${value}`).join(', ');
-  return `INSERT INTO ${store.database}.${insertTable(store)} SETTINGS ${list} FORMAT JSONEachRow`;
+    date_time_input_format: 'best_effort',
+    log_comment: queryId,
+  };
 }
 
 export function createAttempts(store: Store): Attempts {
@@ -98,9 +97,14 @@ export function createAttempts(store: Store): Attempts {
   async function run({ block, chunks, token, seqs, signal }: Attempt, host: string): Promise<void> {
     if (signal.aborted) throw new Retryable('aborted', 'The write was given up before it began.');
     const queryId = `${queryPrefix(block)}${crypto.randomUUID()}`;
-    const statement = insertStatement(store, token, queryId);
+    const settings = insertSettings(token, queryId);
     // The engine would settle early and go on: it gets no signal, and we wait or leave.
-    const work = store.insert(statement, chunks, { queryId, host, ...(store.kind === 'server' ? { signal } : {}) });
+    const work = store.insert(insertTable(store), chunks, {
+      queryId,
+      host,
+      settings,
+      ...(store.kind === 'server' ? { signal } : {}),
+    });
     place(block, host);
     track(block.token, work);
     try {

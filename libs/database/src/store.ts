@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream';
 import { Retryable } from '@libs/pipeline';
 import { type RawAnswer, readBody, readRows, throwIfError, throwIfException } from './store-answer.ts';
-import { type EmbeddedEngine, openEmbeddedEngine } from './store-embedded.ts';
+import { type EmbeddedEngine, type InsertSettings, openEmbeddedEngine } from './store-embedded.ts';
 import { isUnreachable, readError } from './store-errors.ts';
 import { createHosts, REQUEST_TIMEOUT_MS, type StoreHost, type StoreHosts, serverHosts } from './store-hosts.ts';
 import { checkOptions, type StoreOptions, type StoreTlsOptions } from './store-options.ts';
@@ -30,6 +30,8 @@ export interface InsertOptions {
   readonly queryId: string;
   /** One of `hostsFor`. */
   readonly host: string;
+  /** Without quotes, backslashes and what else would need escaping. */
+  readonly settings: InsertSettings;
 }
 
 export interface ReadOptions {
@@ -52,8 +54,8 @@ export interface Store {
   select(sql: string, options?: ReadOptions): Promise<string[][]>;
   /** The same with cells as JSON values: 64-bit integers as numbers, NULL as null. Throws `Retryable`. */
   selectValues(sql: string, options?: ReadOptions): Promise<unknown[][]>;
-  /** Sends `statement` with the bytes behind it; resolves when the rows are stored. Throws what went wrong as it is. */
-  insert(statement: string, chunks: readonly Uint8Array[], options: InsertOptions): Promise<void>;
+  /** Adds rows, one JSON object and `\n` each, to a table; resolves when they are stored. Throws what went wrong as it is. */
+  insert(table: string, chunks: readonly Uint8Array[], options: InsertOptions): Promise<void>;
   /** Names of the hosts that may take a block with that token, the preferred one first. */
   hostsFor(token: string): readonly string[];
   /** Resolves to the latency in milliseconds. Throws `Retryable`. */
@@ -134,10 +136,15 @@ export async function openStore(options: StoreOptions, deps: { readonly logger: 
       }),
     select,
     selectValues: (sql, options) => rows(sql, 'JSONCompact', options),
-    insert: async (statement, chunks, { signal, queryId, host }) => {
+    insert: async (table, chunks, { signal, queryId, host, settings }) => {
       const buffers = chunks.map((chunk) => Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+      if (target.kind === 'embedded') {
+        const [only = Buffer.alloc(0), ...more] = buffers;
+        await target.engine.insert(`${database}.${table}`, settings, more.length === 0 ? only : Buffer.concat(buffers));
+        return;
+      }
       const answer: RawAnswer = await hosts.named(host).client.exec({
-        query: statement,
+        query: insertStatement(`${database}.${table}`, settings),
         values: Readable.from(buffers, { objectMode: false }),
         query_id: queryId,
         // Without it a server may answer 200 before the rows are stored and report the error in the body.
@@ -181,6 +188,13 @@ async function open(options: StoreOptions): Promise<Opened> {
     target: { kind: 'server', urls, username, password, ...(tls ? { tls } : {}) },
     release: async () => {},
   };
+}
+
+function insertStatement(table: string, settings: InsertSettings): string {
+  const list = Object.entries(settings).map(([name, value]) => {
+    return `${name} = ${typeof value === 'string' ? `'${value}'` : value}`;
+  });
+  return `INSERT INTO ${table} SETTINGS ${list.join(', ')} FORMAT JSONEachRow`;
 }
 
 /** The end of a statement without a result. */

@@ -14,6 +14,7 @@ import {
   type FrontFault,
   type FrontRule,
 } from './testing-front-faults.ts';
+import { createGatherer } from './testing-front-gather.ts';
 
 export interface FrontOptions {
   readonly port?: number;
@@ -68,6 +69,7 @@ type FrontState = Omit<ClickHouseFront, 'close' | 'url' | 'port' | 'addRule' | '
 export async function startClickHouseFront(folder: string, options: FrontOptions = {}): Promise<ClickHouseFront> {
   const engine = await openEmbeddedEngine(folder, undefined, options.configFile);
   const rules = createRules();
+  const gatherer = createGatherer((sql, search) => run(engine, { sql, search }));
   const state: FrontState = {
     fault: () => 'none',
     login: options.login,
@@ -91,6 +93,7 @@ export async function startClickHouseFront(folder: string, options: FrontOptions
     state.last.search = url.searchParams;
     state.last.headers = request.headers;
     if (!isLoggedIn(request, state.login)) return send(response, madeUp(516, 403));
+    if (gatherer.take(url.searchParams, body)) return void response.end();
     const ruled = rules.next(sql);
     await behave(ruled === 'none' ? state.fault(sql) : ruled, { sql, search: url.searchParams, request, response });
   }
@@ -139,6 +142,7 @@ export async function startClickHouseFront(folder: string, options: FrontOptions
     close: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
+      await gatherer.close();
       await engine.client.close();
       await engine.close();
     },
@@ -205,7 +209,7 @@ function cutOff(response: ServerResponse, { status, headers, body }: Result): vo
   response.write(body.subarray(0, Math.max(1, Math.floor(body.length / 2))), () => response.destroy());
 }
 
-async function run(engine: EmbeddedEngine, { sql, search }: Exchange): Promise<Result> {
+async function run(engine: EmbeddedEngine, { sql, search }: Pick<Exchange, 'sql' | 'search'>): Promise<Result> {
   const session = engine.openSession();
   const format = search.get('default_format') ?? 'TabSeparated';
   try {

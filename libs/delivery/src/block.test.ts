@@ -29,6 +29,26 @@ test('the token does not depend on how the journal grouped the rows, but on ever
   expect(assembleBlock('j', 1, [frame(2, 4, 'a\nb\nc\n')]).token).not.toBe(one);
 });
 
+test('payloads that lie one behind the other are not copied, and others are: the block is the same', () => {
+  const memory = bytes('xa\nb\nyc\nb\na\n');
+  const view = (firstSeq: number, lastSeq: number, from: number, to: number) => {
+    return { firstSeq, lastSeq, timeMs: 0, payload: memory.subarray(from, to) };
+  };
+  const blocks = {
+    'one behind the other': [view(1, 1, 1, 3), view(2, 2, 3, 5)],
+    'bytes between them': [view(1, 1, 1, 3), view(2, 2, 8, 10)],
+    'in the other order': [view(1, 1, 10, 12), view(2, 2, 8, 10)],
+    'over each other': [view(1, 2, 1, 5), view(3, 3, 3, 5)],
+    'of two buffers': [view(1, 1, 1, 3), frame(2, 2, 'b\n')],
+  };
+  for (const [name, frames] of Object.entries(blocks)) {
+    const joined = joinFrames(0, frames).bytes;
+    const text = frames.map(({ payload }) => new TextDecoder().decode(payload)).join('');
+    expect([name, new TextDecoder().decode(joined)]).toEqual([name, text]);
+    expect([name, joined.buffer === memory.buffer]).toEqual([name, name === 'one behind the other']);
+  }
+});
+
 test.each([
   ['a gap before the first frame', [frame(6, 6, 'a\n')]],
   ['a frame that comes twice', [frame(5, 6, 'a\nb\n'), frame(6, 7, 'b\nc\n')]],

@@ -12,8 +12,8 @@ export interface Run {
 const LINE_FEED = 10;
 
 /**
- * Joins whole frames that follow `afterSeq`. The bytes are copied once into one chunk: the hash has to run over all of
- * them, and a sink sends one large chunk faster than thousands of small ones.
+ * Joins whole frames that follow `afterSeq` into one chunk, copying them unless they lie one behind the other: the hash has
+ * to run over all of them, and a sink sends one large chunk faster than thousands of small ones.
  * Throws `Permanent` (`journal_gap`) when the frames do not follow one another.
  */
 export function joinFrames(afterSeq: number, frames: readonly FrameView[]): Run {
@@ -29,14 +29,22 @@ export function joinFrames(afterSeq: number, frames: readonly FrameView[]): Run 
     seq = frame.lastSeq;
     byteLength += frame.payload.byteLength;
   }
-  const bytes = Buffer.allocUnsafeSlow(byteLength);
-  let offset = 0;
   const extents = frames.map(({ firstSeq, lastSeq, timeMs, payload }) => {
-    bytes.set(payload, offset);
-    offset += payload.byteLength;
     return { firstSeq, lastSeq, timeMs, byteLength: payload.byteLength };
   });
-  return { bytes, extents };
+  const payloads = frames.map(({ payload }) => payload);
+  return { bytes: adjoining(payloads, byteLength) ?? Buffer.concat(payloads, byteLength), extents };
+}
+
+/** Where they stand already; undefined when they do not lie one behind the other. */
+function adjoining([first, ...rest]: readonly Uint8Array[], byteLength: number): Uint8Array | undefined {
+  if (first === undefined) return undefined;
+  let end = first.byteOffset + first.byteLength;
+  for (const { buffer, byteOffset, byteLength: bytes } of rest) {
+    if (buffer !== first.buffer || byteOffset !== end) return undefined;
+    end += bytes;
+  }
+  return Buffer.from(first.buffer, first.byteOffset, byteLength);
 }
 
 /**

@@ -15,6 +15,7 @@ export interface BatchLimits {
 
 /** Bytes that a record takes beyond key, value and event id: lengths, attributes, the header's name. */
 const RECORD_OVERHEAD_BYTES = 40;
+
 /** True when every row of every unresolved batch is to be sent (again). */
 export function isCovered(unresolved: ReadonlyMap<number, readonly LaneRow[]>, pending: readonly LaneRow[]): boolean {
   if (unresolved.size === 0) return true;
@@ -31,20 +32,23 @@ export function byPartition(rows: readonly LaneRow[]): Iterable<readonly LaneRow
 }
 
 /** The rows, in order, in batches within the limits. */
-export function cutBatches(rows: readonly LaneRow[], { batchRowsMax, batchBytesMax }: BatchLimits): LaneRow[][] {
-  const batches: LaneRow[][] = [];
-  let batch: LaneRow[] = [];
+export function cutBatches(
+  rows: readonly LaneRow[],
+  { batchRowsMax, batchBytesMax }: BatchLimits,
+): (readonly LaneRow[])[] {
+  const batches: (readonly LaneRow[])[] = [];
+  let start = 0;
   let bytes = 0;
-  for (const row of rows) {
-    const rowBytes = row.key.length + row.value.length + row.eventId.length + RECORD_OVERHEAD_BYTES;
-    if (batch.length > 0 && (batch.length >= batchRowsMax || bytes + rowBytes > batchBytesMax)) {
-      batches.push(batch);
-      batch = [];
+  for (let index = 0; index < rows.length; index++) {
+    const { key, value, eventId } = rows[index] as LaneRow;
+    const rowBytes = key.length + value.length + eventId.length + RECORD_OVERHEAD_BYTES;
+    if (index > start && (index - start >= batchRowsMax || bytes + rowBytes > batchBytesMax)) {
+      batches.push(rows.slice(start, index));
+      start = index;
       bytes = 0;
     }
-    batch.push(row);
     bytes += rowBytes;
   }
-  if (batch.length > 0) batches.push(batch);
+  if (start < rows.length) batches.push(rows.slice(start));
   return batches;
 }

@@ -1,8 +1,8 @@
 /** What the Kafka sink needs of a client library. Another library takes kafkajs's place by offering this. */
 
 export interface KafkaMessage {
-  readonly key: Buffer;
-  readonly value: Buffer;
+  readonly key: string;
+  readonly value: Uint8Array;
   /** The one header. */
   readonly eventId: string;
 }

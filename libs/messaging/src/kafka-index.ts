@@ -30,3 +30,4 @@ export {
   type KafkaTls,
 } from './kafka-options.ts';
 export { createKafkaSink, type KafkaSink, type KafkaSinkDeps, type KafkaSinkOptions } from './kafka-sink.ts';
+export { silenceNegativeTimers } from './kafka-timers.ts';

@@ -1,9 +1,10 @@
 /** `KafkaClient` by kafkajs 2.2.4: the only file, with those that it imports, that knows this library. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { zstdCompress, zstdDecompress } from 'node:zlib';
+import { gzip, zstdCompress, zstdDecompress } from 'node:zlib';
 import kafkajs, { type Admin, type Kafka as KafkaJs, type Producer, type RetryOptions } from 'kafkajs';
 import { unlessAborted } from './kafka-abort.ts';
+import { createRequestBuffers, type RequestBuffers } from './kafka-buffers.ts';
 import {
   type KafkaBatch,
   type KafkaClient,
@@ -16,6 +17,8 @@ import { type Connections, createConnections } from './kafka-connections.ts';
 import { kafkaError } from './kafka-errors.ts';
 import { createKafkaLog, type KafkaLogger } from './kafka-log.ts';
 import type { KafkaCompression, KafkaConnectionOptions } from './kafka-options.ts';
+import { type EncodedBatch, takeEncodedBatches } from './kafka-produce.ts';
+import { compressedRecords, type Records, recordsOf, sequenceAfter } from './kafka-record-batch.ts';
 import { silenceNegativeTimers } from './kafka-timers.ts';
 
 const CONNECTION_TIMEOUT_MS = 5_000;
@@ -32,11 +35,21 @@ const SEND_RETRY: RetryOptions = { ...RETRY, retries: 1 };
 const LEADER_ATTEMPTS_MAX = 10;
 const LEADER_PAUSE_MS = 100;
 
-const COMPRESSION_TYPES: Readonly<Record<KafkaCompression, kafkajs.CompressionTypes>> = {
-  none: kafkajs.CompressionTypes.None,
-  gzip: kafkajs.CompressionTypes.GZIP,
-  zstd: kafkajs.CompressionTypes.ZSTD,
+type Compress = (records: Records) => Promise<Records>;
+
+const COMPRESS: Readonly<Record<KafkaCompression, Compress>> = {
+  none: async (records) => records,
+  gzip: compressWith(promisify(gzip), kafkajs.CompressionTypes.GZIP),
+  zstd: compressWith(promisify(zstdCompress), kafkajs.CompressionTypes.ZSTD),
 };
+
+function compressWith(compress: (bytes: Buffer) => Promise<Buffer>, codec: number): Compress {
+  return async (records) => {
+    const bytes = Buffer.allocUnsafe(records.bytesMax);
+    const compressed = await compress(bytes.subarray(0, records.write(bytes, 0)));
+    return compressedRecords(compressed, codec, records.count);
+  };
+}
 
 export interface KafkaJsClientDeps {
   readonly logger: KafkaLogger;
@@ -80,9 +93,10 @@ export function createKafkaJsOpener(options: KafkaConnectionOptions, deps: Kafka
 
 /** Builds the client; nothing connects yet. Throws `TypeError` when a broker is not `host:port`. */
 export function createKafkaJsClient(options: KafkaConnectionOptions, deps: KafkaJsClientDeps): KafkaClient {
-  if (options.compression === 'zstd') registerZstd();
+  takeEncodedBatches();
   const open = createKafkaJsOpener(options, deps);
-  const compression = COMPRESSION_TYPES[options.compression ?? 'none'];
+  const compress = COMPRESS[options.compression ?? 'none'];
+  const buffers = createRequestBuffers();
   const timeout = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
 
   async function findTopics(names: readonly string[], create: NewTopicSettings | undefined, signal: AbortSignal) {
@@ -102,7 +116,7 @@ export function createKafkaJsClient(options: KafkaConnectionOptions, deps: Kafka
 
   return {
     findTopics,
-    createProducer: () => createProducer({ ...open(), compression, timeout }),
+    createProducer: () => createProducer({ ...open(), compress, buffers, timeout }),
   };
 }
 
@@ -150,11 +164,12 @@ async function readTopic(admin: Admin, name: string): Promise<TopicState> {
 }
 
 interface ProducerParts extends OpenKafkaJs {
-  readonly compression: kafkajs.CompressionTypes;
+  readonly compress: Compress;
+  readonly buffers: RequestBuffers;
   readonly timeout: number;
 }
 
-function createProducer({ kafka, connections, compression, timeout }: ProducerParts): KafkaProducer {
+function createProducer({ kafka, connections, compress, buffers, timeout }: ProducerParts): KafkaProducer {
   const producer: Producer = kafka.producer({
     idempotent: true,
     maxInFlightRequests: 1,
@@ -162,11 +177,21 @@ function createProducer({ kafka, connections, compression, timeout }: ProducerPa
     retry: SEND_RETRY,
     createPartitioner: () => givenPartition,
   });
+  /** What comes next in each partition. */
+  const sequences = new Map<string, number>();
 
   async function send({ topic, partition, messages }: KafkaBatch): Promise<number | undefined> {
-    const records = messages.map(({ key, value, eventId }) => ({ key, value, partition, headers: { eventId } }));
+    const records = await compress(recordsOf(messages));
+    const place = `${topic} ${partition}`;
+    const firstSequence = sequences.get(place) ?? 0;
+    let buffer: Buffer | undefined;
+    const room = (bytes: number): Buffer => {
+      buffer = buffers.take(bytes);
+      return buffer;
+    };
+    const encoded: EncodedBatch = { value: null, partition, records, firstSequence, room };
     const answers = await producer
-      .sendBatch({ acks: -1, timeout, compression, topicMessages: [{ topic, messages: records }] })
+      .sendBatch({ acks: -1, timeout, topicMessages: [{ topic, messages: [encoded] }] })
       .catch((error: unknown) => {
         throw kafkaError(error);
       });
@@ -175,6 +200,9 @@ function createProducer({ kafka, connections, compression, timeout }: ProducerPa
     if (answer === undefined) {
       throw new KafkaError('no_topic', 'kafka_unknown_partition', `Kafka: ${topic} has no partition ${partition}`);
     }
+    // An attempt that failed may still be on its way out: only what was answered is used again.
+    if (buffer !== undefined) buffers.give(buffer);
+    sequences.set(place, sequenceAfter(firstSequence, messages.length));
     const offset = Number(answer.baseOffset);
     return Number.isSafeInteger(offset) && offset >= 0 ? offset : undefined;
   }
@@ -208,12 +236,8 @@ function definedOnly<T extends object>(options: T): Partial<T> {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
-/** kafkajs brings gzip alone; the runtime has zstd. The list of codecs is the library's own, one for the process. */
+/** To read with: kafkajs brings gzip alone; the runtime has zstd. The list of codecs is the library's own, one for the process. */
 export function registerZstd(): void {
-  const compress = promisify(zstdCompress);
   const decompress = promisify(zstdDecompress);
-  kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
-    compress: (encoder: { readonly buffer: Buffer }) => compress(encoder.buffer),
-    decompress: (buffer: Buffer) => decompress(buffer),
-  });
+  kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({ decompress });
 }

@@ -94,7 +94,7 @@ function lane(client: KafkaClient, batchRowsMax = 4): Lane {
 }
 
 function laneRow(seq: number, partition = seq % PARTITIONS): LaneRow {
-  return { seq, partition, key: Buffer.from(`${seq}`), value: Buffer.from(`${seq}`), eventId: `${seq}` };
+  return { seq, partition, key: `${seq}`, value: Buffer.from(`${seq}`), eventId: `${seq}` };
 }
 
 const rows = (first: number, last: number, partition?: number) =>

@@ -77,8 +77,8 @@ export function createLane(options: LaneOptions): Lane {
   let clusterHasAnswered = false;
   /** By partition: the batch that the broker may or may not have. */
   const unresolved = new Map<number, readonly LaneRow[]>();
-  /** Stored, but the caller may not have heard of it. */
-  const unreported = new Set<number>();
+  /** Batches that are stored, but the caller may not have heard of it. */
+  let unreported: (readonly LaneRow[])[] = [];
 
   async function connected(): Promise<KafkaProducer> {
     if (isClosed) throw new KafkaError('unknown', 'sink_closed', 'Kafka: the sink is closed');
@@ -107,7 +107,7 @@ export function createLane(options: LaneOptions): Lane {
 
   async function run(rows: readonly LaneRow[], signal: AbortSignal): Promise<LaneResult> {
     const run: Run = { signal, failures: [], stored: 0, renewals: 0, error: undefined, isOver: false };
-    const pending = rows.filter(({ seq }) => !unreported.has(seq));
+    const pending = without(rows, unreported);
     run.stored = rows.length - pending.length;
     if (suspicions >= SUSPICIONS_MAX) await renew('it fails while its cluster answers');
     if (!isCovered(unresolved, pending)) await renew('rows that were on their way are not asked for any more');
@@ -119,8 +119,7 @@ export function createLane(options: LaneOptions): Lane {
 
   async function sendPartition(run: Run, rows: readonly LaneRow[]): Promise<void> {
     const first = unresolved.get(rows[0]?.partition ?? 0) ?? [];
-    const before = new Set(first.map(({ seq }) => seq));
-    const rest = rows.filter(({ seq }) => !before.has(seq));
+    const rest = without(rows, [first]);
     const batches = [...(first.length > 0 ? [first] : []), ...cutBatches(rest, options)];
     let isBlocked = false;
     for (const batch of batches) isBlocked = !(await sendBatch(run, batch, isBlocked));
@@ -148,7 +147,7 @@ export function createLane(options: LaneOptions): Lane {
     const firstOffset = await open.send({ topic, partition, messages: rows });
     unresolved.delete(partition);
     suspicions = 0;
-    for (const { seq } of rows) unreported.add(seq);
+    unreported.push(rows);
     const count = rows.length;
     const offsets = firstOffset === undefined ? {} : { firstOffset, lastOffset: firstOffset + count - 1 };
     options.onStored({ journal, topic, partition, count, ...offsets });
@@ -219,13 +218,21 @@ export function createLane(options: LaneOptions): Lane {
   return {
     topic,
     send,
-    reported: () => unreported.clear(),
+    reported() {
+      unreported = [];
+    },
     clusterAnswered() {
       clusterHasAnswered = true;
     },
     isBusy: () => running > 0,
     close,
   };
+}
+
+function without(rows: readonly LaneRow[], batches: readonly (readonly LaneRow[])[]): readonly LaneRow[] {
+  if (batches.every(({ length }) => length === 0)) return rows;
+  const seqs = new Set(batches.flatMap((batch) => batch.map(({ seq }) => seq)));
+  return rows.filter(({ seq }) => !seqs.has(seq));
 }
 
 function failAll(run: Run, rows: readonly LaneRow[], error?: KafkaError): void {

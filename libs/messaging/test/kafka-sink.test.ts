@@ -53,6 +53,23 @@ describe.skipIf(lacks({ use: ['kafka'], start: ['kcat'] }))('the Kafka sink on a
   );
 
   test(
+    'however long the name is under which we go',
+    async () => {
+      const topic = topicName('long-name');
+      for (const [clientId, first] of [
+        ['w'.repeat(200), 1],
+        ['w'.repeat(300), 601],
+      ] as const) {
+        await using one = testSink({ brokers: kafka.brokers, topic, clientId, ...CREATE });
+        await one.sink.connect(never);
+        expect(await one.sink.write(range(first, first + 599), FIRST)).toEqual([]);
+      }
+      expect(sorted(await readSeqs(kafka.brokers, topic))).toEqual(upTo(1, 1_200));
+    },
+    TEST_MS,
+  );
+
+  test(
     'says which offsets the broker gave, and they are where the messages stand',
     async () => {
       const topic = topicName('offsets');

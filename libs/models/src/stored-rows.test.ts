@@ -129,6 +129,22 @@ describe('is what JSON.parse reads', () => {
   });
 });
 
+test('of some types: the same rows as of all', () => {
+  const types = fc.constantFrom('item_added', 'item_removed', 'a"b\\', 'é');
+  const order = fc.boolean();
+  fc.assert(
+    fc.property(fc.array(fc.tuple(types, order)), fc.subarray(['item_added', 'a"b\\', 'é']), (rows, wanted) => {
+      const texts = rows.map(([eventType, isReversed], index) => {
+        const fields = Object.entries(JSON.parse(rowText(index + 1, { eventType })));
+        return JSON.stringify(Object.fromEntries(isReversed ? fields.toReversed() : fields));
+      });
+      const chosen = new Set(wanted);
+      const all = read(texts, 1).filter(({ eventType }) => chosen.has(eventType));
+      expect(readStoredRows([lines(texts)], 1, chosen).map(seen)).toEqual(all.map(seen));
+    }),
+  );
+});
+
 test('times that cannot be read are not made up', () => {
   const [row] = read([rowText(1, { timestamp: 'yesterday', receivedAt: 'today' })], 1);
   expect(row).toMatchObject({ timestampMs: undefined, receivedAtMs: Number.NaN });
