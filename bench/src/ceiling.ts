@@ -1,8 +1,9 @@
 /** How fast the generator can be at all, measured against a server that does next to nothing. */
 import type { Children } from './children.ts';
 import type { Options } from './config.ts';
+import type { Load } from './loads.ts';
 import type { Pinning } from './pinning.ts';
-import { jobOf, type Load } from './rounds.ts';
+import { jobOf } from './rounds.ts';
 import type { RunGenerator } from './run-generator.ts';
 import { startSmallServer } from './server-under-test.ts';
 

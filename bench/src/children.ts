@@ -19,6 +19,13 @@ export interface Child {
   lastWords(): string;
   /** Asks it to end and waits for it; kills it after `timeoutMs`. */
   stop(timeoutMs: number): Promise<void>;
+  kill(): void;
+  /** To a child that was spawned with `onMessage`. */
+  send(message: unknown): void;
+}
+
+export interface Closable {
+  close(): Promise<void>;
 }
 
 export interface Children {
@@ -27,6 +34,8 @@ export interface Children {
   /** A new folder in `parent`, or where the system keeps temporary ones. */
   makeFolder(parent: string | undefined, prefix: string): string;
   removeFolder(folder: string): void;
+  /** A server that was started otherwise: `stopAll` closes it, unless `close` of what is returned was called before. */
+  adopt(server: Closable): Closable;
   /** Ends all that run, the last one first, each by its pid; then removes the folders. */
   stopAll(timeoutMs: number): Promise<void>;
 }
@@ -36,6 +45,7 @@ const LAST_WORDS_CHARS = 4_000;
 export function createChildren(): Children {
   const running = new Set<Child>();
   const folders = new Set<string>();
+  const adopted = new Set<Closable>();
   let isStopping = false;
 
   function removeFolder(folder: string): void {
@@ -62,9 +72,19 @@ export function createChildren(): Children {
       return folder;
     },
     removeFolder,
+    adopt(server) {
+      adopted.add(server);
+      return {
+        close() {
+          adopted.delete(server);
+          return server.close();
+        },
+      };
+    },
     async stopAll(timeoutMs) {
       isStopping = true;
       for (const child of [...running].reverse()) await child.stop(timeoutMs);
+      for (const server of [...adopted]) await server.close();
       for (const folder of [...folders]) removeFolder(folder);
     },
   };
@@ -90,6 +110,8 @@ function childOf(subprocess: Subprocess<'ignore', 'ignore', 'pipe'>): Child {
     pid: subprocess.pid,
     exited,
     lastWords: () => words.trim(),
+    kill: () => subprocess.kill('SIGKILL'),
+    send: (message) => subprocess.send(message),
     async stop(timeoutMs) {
       if (subprocess.exitCode !== null || subprocess.signalCode !== null) return;
       subprocess.kill('SIGTERM');

@@ -15,6 +15,9 @@ const USERS = 200_000;
 const SESSIONS = 20_000;
 const PRODUCTS = 1_000_000;
 const HOUR_MS = 3_600_000;
+/** An event without line items, and one line item, on average. */
+const PLAIN_BYTES = 330;
+const ITEM_BYTES = 150;
 
 const EVENT_TYPES = [
   'cart_created',
@@ -41,10 +44,12 @@ export interface EventOptions {
   readonly nonce: string;
   /** `mixed`: one title in twenty has characters beyond ASCII. */
   readonly titles: Titles;
+  /** About so many bytes: line items are added until it is reached. Default: none. */
+  readonly bytes?: number;
 }
 
 /** The JSON text of one event. Its id starts with `STAMP_DIGITS` zeros at `ID_OFFSET` (all ASCII up to there). */
-export function eventText({ random, nowMs, nonce, titles }: EventOptions): string {
+export function eventText({ random, nowMs, nonce, titles, bytes = 0 }: EventOptions): string {
   const id = `${'0'.repeat(STAMP_DIGITS)}-${random.hex(4)}-4${random.hex(3)}-8${random.hex(3)}-${nonce}`;
   const session = `s-${random.below(SESSIONS).toString(36).padStart(4, '0')}-${random.hex(10)}`;
   return JSON.stringify({
@@ -59,9 +64,24 @@ export function eventText({ random, nowMs, nonce, titles }: EventOptions): strin
       price: random.below(100_000) / 100,
       quantity: 1 + random.below(9),
       title: title(random, titles),
+      ...lineItems(random, titles, bytes - PLAIN_BYTES),
     },
     metadata: { userAgent: agent(random) },
   });
+}
+
+/** Line items that together have about `bytes` bytes; none where that is less than one has. */
+function lineItems(random: Random, titles: Titles, bytes: number): { readonly items?: readonly object[] } {
+  const items = [];
+  for (let left = bytes; left >= ITEM_BYTES; left -= ITEM_BYTES) {
+    items.push({
+      sku: `sku-${random.below(PRODUCTS)}`,
+      title: title(random, titles),
+      price: random.below(100_000) / 100,
+      note: `${random.pick(WORDS)} ${random.pick(WORDS)} ${random.hex(60)}`,
+    });
+  }
+  return items.length === 0 ? {} : { items };
 }
 
 /** 12 digits that no other generator of any run is likely to have (48 random bits). */

@@ -40,11 +40,27 @@ test('a chunk that is overwritten after the call does no harm', () => {
   expect(statuses).toEqual([202, 503, 422, 200]);
 });
 
-test('what came of the body last is shown with it', () => {
+test('the beginning of the body is shown with it', () => {
   const bodies: string[] = [];
   const reader = createResponseReader((_status, bytes, start, end) => bodies.push(bytes.toString('utf8', start, end)));
   reader.read(STREAM);
-  expect(bodies).toEqual(['{"a"}', '', 'HTTP/1.1 202 Accepted', '\r\n']);
+  const whole = ['{"a"}', '', 'HTTP/1.1 202 Accepted', '\r\n'];
+  expect(bodies).toEqual(whole);
+  for (const byte of STREAM) reader.read(Uint8Array.of(byte));
+  expect(bodies).toEqual([...whole, ...whole]);
+});
+
+test('of a long body, the beginning is shown, however it comes', () => {
+  const body = `{"totalEvents":1000}${'x'.repeat(100_000)}`;
+  const bytes = Buffer.from(`HTTP/1.1 202 Accepted\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  for (const chunkBytes of [7, 64, 1_000, 65_536, bytes.length]) {
+    const shown: string[] = [];
+    const reader = createResponseReader((_status, buffer, start, end) =>
+      shown.push(buffer.toString('utf8', start, end)),
+    );
+    for (let at = 0; at < bytes.length; at += chunkBytes) reader.read(bytes.subarray(at, at + chunkBytes));
+    expect(shown).toEqual([body.slice(0, 512)]);
+  }
 });
 
 test('a response that is not complete is not counted', () => {
@@ -61,9 +77,10 @@ test('what belongs to another protocol after an upgrade is left as it came', () 
 
 test('what cannot be counted is an error', () => {
   expect(() => statusesOf([Buffer.from('+OK Redis ready\r\n\r\n')])).toThrow('no HTTP/1.1 response');
-  expect(() => statusesOf([Buffer.from('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')])).toThrow(
-    'without Content-Length',
-  );
+  expect(() => statusesOf([Buffer.from('HTTP/1.1 200 OK\r\nServer: x\r\n\r\n')])).toThrow('without Content-Length');
+  const inChunks = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n';
+  expect(statusesOf([Buffer.from(`${inChunks}0\r\n\r\n`)])).toEqual([200]);
+  expect(() => statusesOf([Buffer.from(`${inChunks}5\r\nabcde\r\n0\r\n\r\n`)])).toThrow('no HTTP/1.1 response');
   expect(() => statusesOf([Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n')])).toThrow('is none');
   expect(() => statusesOf([Buffer.alloc(20_000, 'a')])).toThrow('no head of a response ends');
 });

@@ -3,9 +3,12 @@ import { join } from 'node:path';
 import type { Children } from './children.ts';
 import type { Options } from './config.ts';
 import type { IdleJob, IdleMessage } from './idle-clients.ts';
+import type { Part } from './part.ts';
 import { type MemoryByProcess, memoryByProcess } from './processes.ts';
+import { idleText, socketsText } from './report.ts';
 import { median } from './samples.ts';
-import type { ServerUnderTest } from './server-under-test.ts';
+import { type ServerUnderTest, startSmallServer } from './server-under-test.ts';
+import { startWeir } from './weir.ts';
 
 export interface IdleRun {
   readonly afterStart: MemoryByProcess;
@@ -32,17 +35,51 @@ const READING_INTERVAL_MS = 200;
 const OPEN_TIMEOUT_MS = 90_000;
 const STOP_TIMEOUT_MS = 5_000;
 
-export async function measureIdle(server: ServerUnderTest): Promise<IdleRun> {
+export interface IdleData {
+  readonly idle: IdleRun;
+  readonly sockets: readonly SocketsRun[];
+}
+
+export const idlePart: Part<IdleData> = {
+  name: 'idle',
+  what: 'memory while nothing happens, and of idle WebSockets',
+  set: 'core',
+  seconds: () => 75,
+  async measure({ options, children, pinning, progress }) {
+    const sockets: SocketsRun[] = [];
+    // A fresh service, so that nothing that was done before counts as idle.
+    const weir = await startWeir({ parentFolder: options.folder, children, pinning });
+    let idle: IdleRun;
+    try {
+      progress('idle memory');
+      idle = await measureIdle(weir);
+      progress(`${options.sockets} idle WebSockets: weir`);
+      sockets.push(await measureSockets(options, weir, children));
+    } finally {
+      await weir.stop();
+    }
+    const bare = await startSmallServer('bare', children, pinning);
+    try {
+      progress(`${options.sockets} idle WebSockets: bare`);
+      sockets.push(await measureSockets(options, bare, children));
+    } finally {
+      await bare.stop();
+    }
+    const problems = sockets.flatMap(({ server, lost }) =>
+      lost > 0 ? [`${server} lost ${lost} idle WebSockets.`] : [],
+    );
+    return { data: { idle, sockets }, problems };
+  },
+  text: ({ idle, sockets }) => `${idleText(idle)}\n\n${socketsText(sockets)}`,
+};
+
+async function measureIdle(server: ServerUnderTest): Promise<IdleRun> {
   const afterStart = memoryByProcess(server.processes());
   await Bun.sleep(IDLE_MS);
   return { afterStart, afterTenSeconds: memoryByProcess(server.processes()) };
 }
 
-export async function measureSockets(
-  options: Options,
-  server: ServerUnderTest,
-  children: Children,
-): Promise<SocketsRun> {
+async function measureSockets(options: Options, server: ServerUnderTest, children: Children): Promise<SocketsRun> {
   const holder = server.name === 'weir' ? 'accept' : server.name;
   const warm = await openSockets(server, WARMUP_SOCKETS, children);
   const rssBytesBefore = await settledRss(server, holder);

@@ -1,7 +1,8 @@
 /** What the bench asks of a generator process, and what it gets back: JSON both ways. */
 import type { Titles } from './events.ts';
+import type { Mix } from './mix.ts';
 import type { CpuUse, NamedProcess } from './processes.ts';
-import type { LoadKind } from './request-ring.ts';
+import type { BodyForm, LoadKind } from './request-ring.ts';
 import type { Percentiles } from './samples.ts';
 
 export interface LoadJob {
@@ -20,6 +21,12 @@ export interface LoadJob {
   readonly answerTimeoutSeconds: number;
   readonly seed: number;
   readonly titles: Titles;
+  /** Default: plain events. */
+  readonly mix?: Mix;
+  /** `exact`: as Weir documents it; `plain`: 202, or one ack per event. */
+  readonly answers: 'exact' | 'plain';
+  /** Default: `weir`. */
+  readonly form?: BodyForm;
   /** Processes whose CPU time is read as the measurement starts and ends. */
   readonly watch: readonly NamedProcess[];
 }

@@ -1,6 +1,7 @@
 /** A lane is one connection with its own ring of requests: what a load sends on, whatever the protocol. */
 import { type Connection, connect } from './connections.ts';
 import { createResponseReader } from './http-response.ts';
+import { countsProblem, type Expected, readCounts } from './mix.ts';
 import type { RequestRing } from './request-ring.ts';
 import { createFrameReader, handshakeRequest, OPCODE_TEXT } from './ws-frames.ts';
 
@@ -22,17 +23,28 @@ export interface LaneTarget {
   readonly port: number;
 }
 
-const EXPECTED_STATUS = 202;
 const CODE = /"(?:error|code)":"([^"]{1,60})"/;
 const MESSAGE = /"message":"([^"]{1,160})/;
 const SHOWN_CHARS = 160;
 
-export async function openHttpLane(target: LaneTarget, ring: RequestRing, handlers: LaneHandlers): Promise<Lane> {
+/** `expected`: what the n-th reply of the lane has to be, counted from 0. */
+export async function openHttpLane(
+  target: LaneTarget,
+  ring: RequestRing,
+  handlers: LaneHandlers,
+  expected: (reply: number) => Expected,
+): Promise<Lane> {
   let replies = 0;
+  let answered = 0;
   const reader = createResponseReader((status, bytes, bodyStart, bodyEnd) => {
     replies += 1;
-    if (status === EXPECTED_STATUS) return;
-    handlers.problem(`status ${status} ${describe(bytes.toString('utf8', bodyStart, bodyEnd))}`);
+    const { status: right, counts } = expected(answered);
+    answered += 1;
+    if (status === right && counts === undefined) return;
+    const body = bytes.toString('utf8', bodyStart, bodyEnd);
+    const problem =
+      status === right && counts ? countsProblem(counts, readCounts(body)) : `status ${status} ${describe(body)}`;
+    if (problem !== undefined) handlers.problem(problem);
   });
   const connection = await connect(target.host, target.port, {
     data(chunk) {
@@ -50,19 +62,27 @@ const ACK = Buffer.from('{"type":"event_ack"');
 const HELLO = Buffer.from('{"type":"hello"');
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 
-export async function openWsLane(target: LaneTarget, ring: RequestRing, handlers: LaneHandlers): Promise<Lane> {
-  let replies = 0;
+/** A frame is answered when each of its `eventsPerFrame` events is. */
+export async function openWsLane(
+  target: LaneTarget,
+  ring: RequestRing,
+  handlers: LaneHandlers,
+  eventsPerFrame: number,
+): Promise<Lane> {
+  /** Acks that came, less those of frames that are answered. */
+  let acks = 0;
   const frames = createFrameReader((opcode, bytes, start, end) => {
     if (opcode === OPCODE_TEXT && startsWith(bytes, HELLO, start)) return;
-    replies += 1;
+    acks += 1;
     const received = bytes.indexOf(RECEIVED, start);
     const isAck = opcode === OPCODE_TEXT && startsWith(bytes, ACK, start) && received >= 0 && received < end;
     if (!isAck) handlers.problem(`frame ${opcode} ${describe(bytes.toString('utf8', start, end))}`);
   });
   const upgraded = await openWebSocket(target, {
     data(chunk) {
-      replies = 0;
       frames.read(chunk);
+      const replies = Math.floor(acks / eventsPerFrame);
+      acks -= replies * eventsPerFrame;
       if (replies > 0) handlers.replied(replies);
     },
     lost: handlers.problem,
@@ -107,8 +127,20 @@ export async function openWebSocket(
 
 function laneOn(connection: Connection, ring: RequestRing): Lane {
   let next = 0;
+
+  function sendCompressed(compress: (slot: number) => Uint8Array): void {
+    ring.stamp(next);
+    const bytes = compress(next);
+    connection.write(bytes, 0, bytes.length);
+    next = (next + 1) % ring.slots;
+  }
+
   return {
     send(requests) {
+      if (ring.compress !== undefined) {
+        for (let left = requests; left > 0; left--) sendCompressed(ring.compress);
+        return;
+      }
       for (let left = requests; left > 0; ) {
         const run = Math.min(left, ring.slots - next);
         for (let slot = next; slot < next + run; slot++) ring.stamp(slot);

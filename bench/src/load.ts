@@ -2,14 +2,17 @@
 import { type ClosedLoop, createClosedLoop } from './closed-loop.ts';
 import { createIdStamp, type IdStamp, newNonce } from './events.ts';
 import type { LoadJob, LoadResult } from './job.ts';
-import { type Lane, openHttpLane, openWsLane } from './lanes.ts';
+import { type Lane, type LaneHandlers, openHttpLane, openWsLane } from './lanes.ts';
+import { type Expected, expectedOfBatch, type Mix, PLAIN_MIX } from './mix.ts';
 import { createOpenLoop, type OpenLoop } from './open-loop.ts';
 import { type CpuReading, cpuBetween, readCpu } from './processes.ts';
 import { createRequestRing, type RequestRing } from './request-ring.ts';
 import { createSamples } from './samples.ts';
 
 /** Enough different events that no parser's cache of short strings holds them all. */
-const SLOTS_ALL: Record<LoadJob['kind'], number> = { single: 8_192, ws: 8_192, batch: 32 };
+const EVENTS_ALL: Record<LoadJob['kind'], number> = { single: 8_192, ws: 8_192, batch: 32_000, ndjson: 80_000 };
+/** Of large events, fewer are different. */
+const EVENT_BYTES_ALL_MAX = 64 * 1024 * 1024;
 const SLOTS_PER_LANE_MIN = 4;
 const PROBLEM_KINDS_MAX = 20;
 /** A request that is due sooner than this is waited for without a timer, whose steps are whole milliseconds. */
@@ -30,12 +33,16 @@ export async function runLoad(job: LoadJob): Promise<LoadResult> {
   const rings = makeRings(job, stamp);
   const lanes: Lane[] = [];
   let loop: Loop | undefined;
-  const open = job.kind === 'ws' ? openWsLane : openHttpLane;
+  let primed = 0;
   for (const [index, ring] of rings.entries()) {
-    const replied = (replies: number) => loop?.onReplies(index, replies);
-    lanes.push(await open(job, ring, { replied, problem: problems.add }));
+    const replied = (replies: number) => {
+      if (loop === undefined) primed += replies;
+      else loop.onReplies(index, replies);
+    };
+    lanes.push(await openLane(job, ring, { replied, problem: problems.add }));
   }
   try {
+    if (mixOf(job).duplicates > 0) await prime(job, lanes, rings, () => primed);
     const meter = createMeter(job);
     loop =
       'inFlight' in job.pace
@@ -45,7 +52,7 @@ export async function runLoad(job: LoadJob): Promise<LoadResult> {
     await until(() => loop?.unanswered() === 0, job.answerTimeoutSeconds * 1000);
     return {
       ...meter.result(),
-      eventsSent: stamp.count(),
+      eventsSent: job.eventsPerRequest * rings.reduce((sum, ring) => sum + ring.stamped(), 0),
       eventBytes: eventBytesOf(rings, job),
       unanswered: loop.unanswered(),
       problems: problems.counts(),
@@ -55,14 +62,44 @@ export async function runLoad(job: LoadJob): Promise<LoadResult> {
   }
 }
 
+function openLane(job: LoadJob, ring: RequestRing, handlers: LaneHandlers): Promise<Lane> {
+  if (job.kind === 'ws') return openWsLane(job, ring, handlers, job.eventsPerRequest);
+  const isExact = job.answers === 'exact' && job.kind !== 'single';
+  const [first, later] = [true, false].map((isFirst) =>
+    isExact ? expectedOfBatch(mixOf(job), job.eventsPerRequest, isFirst) : { status: job.form === 'flume' ? 200 : 202 },
+  ) as [Expected, Expected];
+  return openHttpLane(job, ring, handlers, (reply) => (reply < ring.slots ? first : later));
+}
+
+/** Has every slot acknowledged once, so that from then on its duplicates are duplicates. */
+async function prime(
+  job: LoadJob,
+  lanes: readonly Lane[],
+  rings: readonly RequestRing[],
+  answered: () => number,
+): Promise<void> {
+  const slots = Math.max(...rings.map((ring) => ring.slots));
+  for (let slot = 0; slot < slots; slot++) {
+    for (const lane of lanes) lane.send(1);
+    await until(() => answered() >= (slot + 1) * lanes.length, job.answerTimeoutSeconds * 1000);
+  }
+  if (answered() < slots * lanes.length) throw new Error('the ids that are to be sent again were not acknowledged');
+}
+
+const mixOf = (job: LoadJob): Mix => job.mix ?? PLAIN_MIX;
+
 function makeRings(job: LoadJob, stamp: IdStamp): RequestRing[] {
   const inFlight = 'inFlight' in job.pace ? job.pace.inFlight : 1;
-  const slots = Math.max(SLOTS_PER_LANE_MIN, 2 * inFlight, Math.ceil(SLOTS_ALL[job.kind] / job.connections));
+  const mix = mixOf(job);
+  const events = Math.min(EVENTS_ALL[job.kind], EVENT_BYTES_ALL_MAX / mix.eventBytes);
+  const slotsAll = events / job.eventsPerRequest;
+  const slots = Math.max(SLOTS_PER_LANE_MIN, 2 * inFlight, Math.ceil(slotsAll / job.connections));
   const nonce = newNonce();
   return Array.from({ length: job.connections }, (_, lane) =>
     createRequestRing(
       {
         kind: job.kind,
+        form: job.form ?? 'weir',
         slots,
         eventsPerRequest: job.eventsPerRequest,
         host: `${job.host}:${job.port}`,
@@ -70,6 +107,7 @@ function makeRings(job: LoadJob, stamp: IdStamp): RequestRing[] {
         nowMs: Date.now(),
         nonce,
         titles: job.titles,
+        mix,
       },
       stamp,
     ),

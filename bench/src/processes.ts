@@ -1,5 +1,5 @@
 /** What Linux says of processes and of the machine, read from /proc. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 
 export interface NamedProcess {
   readonly name: string;
@@ -11,11 +11,39 @@ const TICKS_PER_SECOND = 100;
 
 /** User and system time of all threads, in seconds (steps of 10 ms); undefined when there is no such process. */
 export function cpuSeconds(pid: number): number | undefined {
-  const stat = readProc(`/proc/${pid}/stat`);
+  return readStat(`/proc/${pid}/stat`)?.seconds;
+}
+
+export interface Thread {
+  readonly id: number;
+  /** At most 15 characters. */
+  readonly name: string;
+  readonly seconds: number;
+}
+
+/** CPU time of each thread that the process has now; the main thread's id is the process's. */
+export function threadSeconds(pid: number): Thread[] | undefined {
+  let ids: string[];
+  try {
+    ids = readdirSync(`/proc/${pid}/task`);
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+  return ids.flatMap((id) => {
+    const stat = readStat(`/proc/${pid}/task/${id}/stat`);
+    return stat === undefined ? [] : [{ id: Number(id), ...stat }];
+  });
+}
+
+function readStat(path: string): { readonly name: string; readonly seconds: number } | undefined {
+  const stat = readProc(path);
   if (stat === undefined) return undefined;
-  // The second field is the program's name, which may hold blanks and brackets.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  // The second field is the program's name in brackets, and may hold blanks and brackets itself.
+  const nameEnd = stat.lastIndexOf(')');
+  const fields = stat.slice(nameEnd + 2).split(' ');
+  const seconds = (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  return { name: stat.slice(stat.indexOf('(') + 1, nameEnd), seconds };
 }
 
 export interface Memory {
@@ -30,6 +58,22 @@ function memoryOf(pid: number): Memory | undefined {
   const bytes = (name: string) =>
     Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? Number.NaN) * 1024;
   return { rssBytes: bytes('Rss'), pssBytes: bytes('Pss') };
+}
+
+/** The most that it ever had. */
+export function peakRssBytes(pid: number): number | undefined {
+  const kilobytes = /^VmHWM:\s+(\d+) kB/m.exec(readProc(`/proc/${pid}/status`) ?? '')?.[1];
+  return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
+}
+
+/** Open files, sockets and the like; undefined when there is no such process. */
+export function descriptors(pid: number): number | undefined {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length;
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
 }
 
 export type MemoryByProcess = Readonly<Record<string, Memory>>;

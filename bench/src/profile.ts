@@ -3,8 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import type { Children } from './children.ts';
 import type { Options } from './config.ts';
+import type { Load } from './loads.ts';
 import type { Pinning } from './pinning.ts';
-import { jobOf, type Load, waitUntilStored } from './rounds.ts';
+import { jobOf, waitUntilStored } from './rounds.ts';
 import type { RunGenerator } from './run-generator.ts';
 import { startWeir } from './weir.ts';
 

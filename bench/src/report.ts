@@ -1,16 +1,12 @@
 /** Results as text for people. */
-import type { Ceiling } from './ceiling.ts';
+import type { PartResult } from './bench.ts';
 import type { Conditions } from './conditions.ts';
 import type { DrainRun } from './drain.ts';
 import type { IdleRun, SocketsRun } from './idle.ts';
 import type { MemoryByProcess } from './processes.ts';
 import type { Profile } from './profile.ts';
-import type { Load } from './rounds.ts';
-import type { LoadSummary, Ratio } from './summary.ts';
 
 const MIB = 1024 * 1024;
-/** From here on the generator, not the server, may be what limits a rate. */
-const GENERATOR_BUSY_CORES = 0.9;
 
 /** Aligned columns: the first `names` of them to the left, the figures to the right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[], names = 1): string {
@@ -25,10 +21,13 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [lines[0], '-'.repeat(lines[0]?.length ?? 0), ...lines.slice(1)].join('\n');
 }
 
-const count = (value: number) => (Number.isNaN(value) ? '–' : Math.round(value).toLocaleString('en-US'));
-const fixed = (value: number | undefined, digits: number) =>
-  value === undefined || Number.isNaN(value) ? '–' : value.toFixed(digits);
-const percent = (fraction: number) => `${fixed(100 * fraction, 1)}%`;
+/** A dash for what is not known: NaN, which is null once it has been through JSON. */
+const known = (value: number | undefined) => typeof value === 'number' && Number.isFinite(value);
+export const count = (value: number | undefined) =>
+  known(value) ? Math.round(value as number).toLocaleString('en-US') : '–';
+export const fixed = (value: number | undefined, digits: number) =>
+  known(value) ? (value as number).toFixed(digits) : '–';
+export const percent = (fraction: number) => (known(fraction) ? `${fixed(100 * fraction, 1)}%` : '–');
 const mib = (bytes: number) => fixed(bytes / MIB, 0);
 
 export function conditionsText(conditions: Conditions): string {
@@ -43,76 +42,15 @@ export function conditionsText(conditions: Conditions): string {
   ].join('\n');
 }
 
-export function loadsText(loads: readonly Load[], eventBytes: number): string {
-  const lines = loads.map(({ name, what }) => `  ${name.padEnd(10)} ${what}`);
-  return `Loads (events of ${fixed(eventBytes, 0)} bytes on average, different in every field)\n${lines.join('\n')}`;
+/** A table as GitHub shows it: the first `names` columns to the left, the figures to the right. */
+export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[], names = 1): string {
+  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), line(head.map((_, column) => (column < names ? '---' : '---:'))), ...rows.map(line)].join('\n');
 }
 
-export function ceilingText(ceilings: readonly Ceiling[]): string {
-  const rows = ceilings.map((one) => [one.load, count(one.eventsPerSecond), fixed(one.generatorCores, 2)]);
-  return `The generator's own ceiling, against a server that answers fixed bytes\n${table(['load', 'events/s', 'gen. cores'], rows)}`;
-}
-
-export function summaryText(summaries: readonly LoadSummary[]): string {
-  const head = [
-    'load',
-    'server',
-    'events/s',
-    'min–max',
-    'CPU µs: accept',
-    'deliver',
-    'p50 ms',
-    'p99',
-    'p99.9',
-    'lag p99',
-    'gen. cores',
-    'others',
-    'steal',
-    'errors',
-  ];
-  const rows = summaries.map((one) => {
-    const { median, min, max } = one.eventsPerSecond;
-    const errors = Object.values(one.errors).reduce((sum, value) => sum + value, 0);
-    return [
-      one.load,
-      one.server,
-      count(median),
-      `${count(min)}–${count(max)}`,
-      fixed(one.microsPerEvent['accept'] ?? one.microsPerEvent['bare'], 2),
-      fixed(one.deliverMicrosPerEvent, 2),
-      fixed(one.p50Ms, 2),
-      fixed(one.p99Ms, 2),
-      fixed(one.p999Ms, 2),
-      fixed(one.sendLagP99Ms, 2),
-      `${fixed(one.generatorCores, 2)}${one.generatorCores >= GENERATOR_BUSY_CORES ? ' *' : ''}`,
-      fixed(one.otherCores, 2),
-      percent(one.stealFraction),
-      errors === 0 ? '0' : `${count(errors)} !`,
-    ];
-  });
-  const notes = [
-    summaries.some(({ generatorCores }) => generatorCores >= GENERATOR_BUSY_CORES)
-      ? '* The generator used most of a processor: the server might have been faster with another one.'
-      : '',
-    ...summaries.flatMap(({ load, server, errors }) =>
-      Object.entries(errors).map(([name, times]) => `! ${load}, ${server}: ${count(times)} × ${name}`),
-    ),
-    ...summaries.flatMap(({ load, drainedPerSecond }) =>
-      drainedPerSecond === undefined ? [] : [`After ${load}, deliver stored ${count(drainedPerSecond)} events/s.`],
-    ),
-  ].filter((note) => note !== '');
-  notes.push('others: processors that everything else on this machine took meanwhile (the kernel, neighbours).');
-  return ['Medians of the rounds', table(head, rows, 2), ...notes].join('\n');
-}
-
-export function ratiosText(all: readonly Ratio[]): string {
-  const rows = all.map(({ load, rate, acceptCpu, allCpu }) => [
-    load,
-    fixed(rate, 2),
-    fixed(acceptCpu, 2),
-    fixed(allCpu, 2),
-  ]);
-  return `Weir divided by the bare server (medians of the rounds' ratios)\n${table(['load', 'rate', 'CPU of accept', 'CPU of all'], rows)}`;
+/** How much else went on while a part was measured. */
+export function disturbanceText({ seconds, busyFraction, stealFraction }: PartResult): string {
+  return `${fixed(seconds, 0)} s; processors ${percent(busyFraction)} busy, ${percent(stealFraction)} stolen`;
 }
 
 export function drainText({ eventsPerSecond, result, pending, ...drain }: DrainRun): string {

@@ -1,65 +1,13 @@
 /** Weir and the bare server in turn, under the same load, several times over. */
 import { loadavg } from 'node:os';
-import type { Options, Part } from './config.ts';
+import type { Options } from './config.ts';
+import { engineSeconds, readThreads } from './engine-share.ts';
 import type { LoadJob, LoadResult } from './job.ts';
-import { cpuSeconds, type MemoryByProcess, memoryByProcess } from './processes.ts';
+import type { Load } from './loads.ts';
+import { PLAIN_MIX } from './mix.ts';
+import { cpuBetween, type MemoryByProcess, memoryByProcess, readCpu } from './processes.ts';
 import type { RunGenerator } from './run-generator.ts';
 import type { ServerUnderTest } from './server-under-test.ts';
-
-export interface Load {
-  readonly name: string;
-  /** What is sent, in words. */
-  readonly what: string;
-  readonly part: Part;
-  readonly kind: LoadJob['kind'];
-  readonly connections: number;
-  readonly eventsPerRequest: number;
-  readonly pace: LoadJob['pace'];
-}
-
-export const BATCH_EVENTS = 1_000;
-const BATCH_CONNECTIONS = 4;
-
-export function loadsOf({ connections, rate, wsInFlight, parts }: Options): Load[] {
-  const singles = { part: 'single', kind: 'single', connections, eventsPerRequest: 1 } as const;
-  const frames = { part: 'ws', kind: 'ws', connections, eventsPerRequest: 1 } as const;
-  const loads: Load[] = [
-    {
-      ...singles,
-      name: 'single',
-      what: `POST /events, ${connections} connections, one request in flight on each`,
-      pace: { inFlight: 1 },
-    },
-    {
-      ...singles,
-      name: 'open',
-      what: `POST /events, open loop, ${rate} events/s over ${connections} connections`,
-      pace: { requestsPerSecond: rate },
-    },
-    {
-      name: 'batch',
-      what: `POST /events/batch, ${BATCH_EVENTS} events each, ${BATCH_CONNECTIONS} connections, one request in flight on each`,
-      part: 'batch',
-      kind: 'batch',
-      connections: BATCH_CONNECTIONS,
-      eventsPerRequest: BATCH_EVENTS,
-      pace: { inFlight: 1 },
-    },
-    {
-      ...frames,
-      name: 'ws',
-      what: `WebSocket, one event per frame, ${connections} connections, one frame in flight on each`,
-      pace: { inFlight: 1 },
-    },
-    {
-      ...frames,
-      name: 'ws-stream',
-      what: `the same with ${wsInFlight} frames in flight on each`,
-      pace: { inFlight: wsInFlight },
-    },
-  ];
-  return loads.filter(({ part }) => parts.has(part));
-}
 
 /** One load against one server, once. */
 export interface Run {
@@ -78,8 +26,15 @@ export interface DrainResult {
   readonly pendingAtEnd: number;
   /** Seconds until nothing was pending; undefined when that took longer than was waited for. */
   readonly secondsUntilStored?: number;
-  /** CPU time of deliver per event, from before the load until all was stored; undefined when it was replaced meanwhile. */
+  /**
+   * CPU time per event sent, in microseconds, of each process and of the servers that it uses, from before the load until all was
+   * stored. A process that was replaced meanwhile is missing.
+   */
+  readonly microsPerEvent?: Readonly<Record<string, number>>;
+  /** As in `microsPerEvent`: deliver's. */
   readonly deliverMicrosPerEvent?: number;
+  /** The part of deliver's that is the embedded engine's: see engine-share.ts. */
+  readonly engineMicrosPerEvent?: number;
 }
 
 const DRAIN_TIMEOUT_MS = 120_000;
@@ -111,31 +66,41 @@ async function runOnce(context: RoundsOptions, load: Load, server: ServerUnderTe
   const { options, runGenerator } = context;
   const watch = server.processes();
   const deliver = watch.find(({ name }) => name === 'deliver');
-  const deliverBefore = deliver === undefined ? undefined : cpuSeconds(deliver.pid);
+  const all = [...watch, ...server.companions()];
+  const before = readCpu(all);
+  const threadsBefore = deliver === undefined ? undefined : readThreads(deliver.pid);
   const result = await runGenerator(jobOf(load, server, options, round));
   const memory = memoryByProcess(watch);
   const run = { load: load.name, server: server.name, round, result, memory, load1: loadavg()[0] ?? Number.NaN };
   if (deliver === undefined) return run;
   const drained = await waitUntilStored(server);
-  const deliverAfter = cpuSeconds(deliver.pid);
-  const isSame = deliverBefore !== undefined && deliverAfter !== undefined;
-  const seconds = isSame ? deliverAfter - deliverBefore : undefined;
+  const { cpuSeconds } = cpuBetween(before, readCpu(all));
+  const threadsAfter = readThreads(deliver.pid);
+  const micros = (seconds: number) => (seconds * 1e6) / result.eventsSent;
+  const microsPerEvent = Object.fromEntries(Object.entries(cpuSeconds).map(([name, value]) => [name, micros(value)]));
+  const ofDeliver = microsPerEvent['deliver'];
   return {
     ...run,
     drain: {
       ...drained,
-      ...(seconds === undefined ? {} : { deliverMicrosPerEvent: (seconds * 1e6) / result.eventsSent }),
+      microsPerEvent,
+      ...(ofDeliver === undefined ? {} : { deliverMicrosPerEvent: ofDeliver }),
+      ...(threadsBefore === undefined || threadsAfter === undefined
+        ? {}
+        : { engineMicrosPerEvent: micros(engineSeconds(threadsBefore, threadsAfter)) }),
     },
   };
 }
 
 export function jobOf(load: Load, server: ServerUnderTest, options: Options, round: number): LoadJob {
-  const { kind, connections, eventsPerRequest, pace } = load;
+  const { kind, connections, eventsPerRequest, pace, mix = PLAIN_MIX } = load;
   return {
     kind,
     connections,
     eventsPerRequest,
     pace,
+    mix,
+    answers: server.answers,
     host: server.host,
     port: server.port,
     warmupSeconds: options.warmupSeconds,

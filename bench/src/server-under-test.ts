@@ -8,11 +8,15 @@ import type { Listening } from './servers/announce.ts';
 export const HOST = '127.0.0.1';
 
 export interface ServerUnderTest {
-  readonly name: 'weir' | 'bare' | 'fixed';
+  readonly name: string;
+  /** `exact`: as Weir documents it, with the counts of a batch and the status of each event; `plain`: 202, or one ack per event. */
+  readonly answers: 'exact' | 'plain';
   readonly host: string;
   readonly port: number;
   /** As they are now: a process that was restarted has another pid. */
   processes(): NamedProcess[];
+  /** Servers that it uses and that are no part of it, such as Redis: their CPU time is shown apart. */
+  companions(): NamedProcess[];
   /** Events that are acknowledged but not stored yet. */
   pendingEvents(): Promise<number>;
   stop(): Promise<void>;
@@ -39,9 +43,11 @@ export async function startSmallServer(
   pinning.place(name, child.pid);
   return {
     name,
+    answers: 'plain',
     host: HOST,
     port,
     processes: () => [{ name, pid: child.pid }],
+    companions: () => [],
     pendingEvents: async () => 0,
     stop: () => child.stop(STOP_TIMEOUT_MS),
   };

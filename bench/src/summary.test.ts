@@ -1,6 +1,12 @@
 import { expect, test } from 'bun:test';
 import type { Run } from './rounds.ts';
-import { errorsOf, ratios, summarise } from './summary.ts';
+import { errorsOf, frontMicros, ratios, summarise } from './summary.ts';
+
+const STORED = {
+  microsPerEvent: { accept: 26, deliver: 8, supervisor: 1, kafka: 40 },
+  deliverMicrosPerEvent: 8,
+  engineMicrosPerEvent: 5,
+};
 
 function run(server: 'weir' | 'bare', round: number, eventsPerSecond: number, cpuSeconds: number): Run {
   const events = eventsPerSecond * 2;
@@ -27,7 +33,7 @@ function run(server: 'weir' | 'bare', round: number, eventsPerSecond: number, cp
       unanswered: 0,
       problems: {},
     },
-    ...(server === 'weir' ? { drain: { pendingAtEnd: 0, secondsUntilStored: 0, deliverMicrosPerEvent: 8 } } : {}),
+    ...(server === 'weir' ? { drain: { pendingAtEnd: 0, secondsUntilStored: 0, ...STORED } } : {}),
   };
 }
 
@@ -59,13 +65,33 @@ test('the median of each figure, with the range of the rates', () => {
   expect(bare?.deliverMicrosPerEvent).toBeUndefined();
 });
 
-test('a ratio is made within a round, and the median taken of the ratios', () => {
-  const [ratio] = ratios(RUNS);
-  expect(ratio?.rate).toBeCloseTo(0.8, 9);
+test('what Weir needs until everything is stored, with and without the engine, but not its servers', () => {
+  const [weir, bare] = summarise(RUNS);
+  expect(weir?.storedMicros).toEqual(STORED.microsPerEvent);
+  expect(weir?.allMicros).toEqual({ median: 35, min: 35, max: 35 });
+  expect(weir?.ownMicros).toEqual({ median: 30, min: 30, max: 30 });
+  expect(weir?.engineMicrosPerEvent).toBe(5);
+  expect(bare).not.toHaveProperty('allMicros');
+});
+
+test('all accept processes answer together', () => {
+  const [first] = RUNS as [Run];
+  const cpuSeconds = { accept: 1, 'accept-1': 0.5, deliver: 7, generator: 9 };
+  const two = { ...first, result: { ...first.result, cpu: { ...first.result.cpu, cpuSeconds } } };
+  expect(frontMicros(two)).toBeCloseTo(37.5, 9);
+});
+
+test('a ratio is made within a round, and the median and the range taken of the ratios', () => {
+  const [ratio, ...others] = ratios(RUNS);
+  expect(others).toEqual([]);
+  expect(ratio).toMatchObject({ load: 'single', server: 'weir' });
+  expect(ratio?.rate.median).toBeCloseTo(0.8, 9);
   // 25 / 12.5, 20 / 10, 25 / 15
-  expect(ratio?.acceptCpu).toBeCloseTo(2, 9);
-  // (25 + 8) / 12.5, (20 + 8) / 10, (25 + 8) / 15
-  expect(ratio?.allCpu).toBeCloseTo(2.64, 9);
+  expect(ratio?.acceptCpu.median).toBeCloseTo(2, 9);
+  expect(ratio?.acceptCpu.min).toBeCloseTo(5 / 3, 9);
+  // 35 / 12.5, 35 / 10, 35 / 15
+  expect(ratio?.allCpu.median).toBeCloseTo(2.8, 9);
+  expect(ratio?.ownCpu.median).toBeCloseTo(2.4, 9);
 });
 
 test('a process that was replaced while it was measured does not spoil the other rounds', () => {
@@ -83,4 +109,7 @@ test('wrong answers and unanswered requests add up over the rounds', () => {
   }));
   expect(errorsOf(wrong)).toEqual({ 'status 503': 12, unanswered: 6 });
   expect(errorsOf(RUNS)).toEqual({});
+  const [first] = RUNS as [Run];
+  const silent = [{ ...first, result: { ...first.result, events: 0 } }];
+  expect(errorsOf(silent)).toEqual({ 'round in which nothing was answered': 1 });
 });

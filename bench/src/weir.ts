@@ -17,12 +17,26 @@ interface Health {
   readonly services?: {
     readonly journal?: { readonly pendingEvents?: number };
     readonly clickhouse?: { readonly state?: string };
+    readonly redis?: { readonly state?: string };
+    readonly kafka?: { readonly state?: string };
   };
+  /** With more than one accept process. */
+  readonly workers?: readonly { readonly state?: string }[];
+  readonly dedupe?: { readonly ids?: number };
 }
 
 export interface WeirOptions {
   /** Folder in which the data folder is made. */
   readonly parentFolder: string | undefined;
+  /** A data folder that an earlier service left, instead of a new one. */
+  readonly dataFolder?: string;
+  /** Default: a free one. */
+  readonly port?: number;
+  /** In results; `weir` unless several are compared. */
+  readonly name?: string;
+  readonly companions?: () => NamedProcess[];
+  /** Environment variables of the service. */
+  readonly settings?: Readonly<Record<string, string>>;
   /** Bun's own arguments: the supervisor hands them on to accept and deliver. */
   readonly bunArguments?: readonly string[];
   readonly children: Children;
@@ -31,57 +45,89 @@ export interface WeirOptions {
 
 export interface Weir extends ServerUnderTest {
   readonly dataFolder: string;
+  readonly url: string;
+  /** From the start of the process: until it took events, and until the store was connected. */
+  readonly startMs: { readonly accepting: number; readonly storing: number };
+  health(): Promise<Health | undefined>;
+  /** SIGKILL to every process; the folder stays. */
+  crash(): Promise<void>;
+  /** Ends it in order; its folder is removed unless it is to be kept. */
+  stop(folder?: 'keep'): Promise<void>;
 }
 
-export async function startWeir({ parentFolder, bunArguments = [], children, pinning }: WeirOptions): Promise<Weir> {
-  const dataFolder = children.makeFolder(parentFolder, 'weir-bench-');
-  const port = freePort();
+export async function startWeir(options: WeirOptions): Promise<Weir> {
+  const { parentFolder, bunArguments = [], children, pinning, settings = {} } = options;
+  const dataFolder = options.dataFolder ?? children.makeFolder(parentFolder, 'weir-bench-');
+  const port = options.port ?? freePort();
   const url = `http://${HOST}:${port}`;
   const child = children.spawn({
     argv: [process.execPath, ...bunArguments, ENTRY],
-    env: { HOST, PORT: String(port), WEIR_DATA_DIR: dataFolder, LOG_LEVEL: 'warn' },
+    env: { ...settings, HOST, PORT: String(port), WEIR_DATA_DIR: dataFolder, LOG_LEVEL: 'warn' },
   });
   const processes = (): NamedProcess[] => [...recordedProcesses(dataFolder), { name: 'supervisor', pid: child.pid }];
 
-  async function stop(): Promise<void> {
+  async function stop(folder?: 'keep'): Promise<void> {
     const known = processes();
     await child.stop(STOP_TIMEOUT_MS);
     for (const { name, pid } of known) if (name !== 'supervisor') killLeftOver(pid, dataFolder);
-    children.removeFolder(dataFolder);
+    if (folder !== 'keep') children.removeFolder(dataFolder);
   }
 
+  async function crash(): Promise<void> {
+    const known = processes();
+    child.kill();
+    for (const { name, pid } of known) if (name !== 'supervisor') killLeftOver(pid, dataFolder);
+    await child.exited;
+  }
+
+  let startMs: Weir['startMs'];
   try {
-    await ready(url, child);
+    startMs = await ready(url, child);
   } catch (error) {
     await stop();
     throw error;
   }
   for (const { name, pid } of processes()) pinning.place(name, pid);
   return {
-    name: 'weir',
+    name: options.name ?? 'weir',
+    answers: 'exact',
     host: HOST,
     port,
     dataFolder,
+    url,
+    startMs,
     processes,
+    companions: options.companions ?? (() => []),
+    health: () => health(url),
     pendingEvents: async () => (await health(url))?.services?.journal?.pendingEvents ?? Number.NaN,
+    crash,
     stop,
   };
 }
 
 /** Accept takes events and the store is connected. */
-async function ready(url: string, child: Child): Promise<void> {
+async function ready(url: string, child: Child): Promise<Weir['startMs']> {
+  const beganMs = performance.now();
+  let accepting = 0;
   let exitCode: number | undefined;
   void child.exited.then((code) => {
     exitCode = code;
   });
-  const endMs = performance.now() + START_TIMEOUT_MS;
-  while (performance.now() < endMs) {
+  while (performance.now() < beganMs + START_TIMEOUT_MS) {
     if (exitCode !== undefined)
       throw new Error(`Weir ended with code ${exitCode} instead of starting:\n${child.lastWords()}`);
-    if ((await health(url))?.services?.clickhouse?.state === 'healthy') return;
+    const found = await health(url);
+    if (found?.services !== undefined && accepting === 0) accepting = performance.now() - beganMs;
+    if (isConnected(found)) return { accepting, storing: performance.now() - beganMs };
     await Bun.sleep(POLL_MS);
   }
   throw new Error(`Weir was not ready within ${START_TIMEOUT_MS} ms:\n${child.lastWords()}`);
+}
+
+/** To everything that it uses, with every accept process that it should have. */
+function isConnected({ services, workers = [] }: Health = {}): boolean {
+  const used = [services?.clickhouse, services?.redis, services?.kafka].filter((one) => one !== undefined);
+  return services?.clickhouse !== undefined && [...used, ...workers].every(({ state }) => state === 'healthy');
 }
 
 /** Undefined while nobody answers. */

@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Results } from '../src/bench.ts';
+import type { LoadsData } from '../src/loads-part.ts';
 
 const MAIN = join(import.meta.dir, '../src/main.ts');
 const TIMEOUT_MS = 90_000;
@@ -35,42 +36,40 @@ function survivors(): number[] {
     });
 }
 
+const SHORT = '--rounds 1 --seconds 0.5 --warmup 0.2 --rate 200 --connections 4'.split(' ');
+
+async function finished(
+  bench: ReturnType<typeof startBench>,
+): Promise<{ out: string; code: number; results: Results }> {
+  const [out, err, code] = await Promise.all([bench.stdout.text(), bench.stderr.text(), bench.exited]);
+  expect(err).toBe('');
+  const results = JSON.parse(readFileSync(join(folder, 'results.json'), 'utf8')) as Results;
+  expect(code).toBe(Object.values(results.parts).some(({ problems }) => problems.length > 0) ? 1 : 0);
+  return { out, code, results };
+}
+
+const loadsOf = (results: Results, part: string) => results.parts[part]?.data as LoadsData;
+
+/** A machine that is busy with other tests may make the service refuse: that is shown, and is no fault of the bench. */
+function expectRightAnswers(results: Results): void {
+  const wrong = Object.values(results.parts).flatMap(({ problems }) =>
+    problems.filter((one) => /instead of|It failed/.test(one)),
+  );
+  expect(wrong).toEqual([]);
+}
+
 test(
   'a short run gives every figure, and leaves nothing behind',
   async () => {
-    const bench = startBench(
-      '--rounds',
-      '1',
-      '--seconds',
-      '0.5',
-      '--warmup',
-      '0.2',
-      '--rate',
-      '200',
-      '--connections',
-      '4',
-      '--only',
-      'single',
+    const { out, results } = await finished(startBench(...SHORT, '--only', 'single'));
+    expect(out).toContain('Divided by the bare server');
+    const { summary, ratios, runs } = loadsOf(results, 'single');
+    expect(summary.map(({ load, server }) => `${load} ${server}`)).toEqual(
+      ['single', 'open', 'open-fast'].flatMap((load) => [`${load} weir`, `${load} bare`]),
     );
-    const [out, err, code] = await Promise.all([bench.stdout.text(), bench.stderr.text(), bench.exited]);
-    expect(err).toBe('');
-    expect(out).toContain('Weir divided by the bare server');
-    const results = JSON.parse(readFileSync(join(folder, 'results.json'), 'utf8')) as Results;
-    // A machine that is busy with other tests may make the service refuse: that is shown, and is no fault of the bench.
-    const hasErrors = (results.summary ?? []).some(({ errors }) => Object.keys(errors).length > 0);
-    expect(code).toBe(hasErrors ? 1 : 0);
-    expect(results.summary?.map(({ load, server }) => `${load} ${server}`)).toEqual([
-      'single weir',
-      'single bare',
-      'open weir',
-      'open bare',
-    ]);
-    for (const { eventsPerSecond, p50Ms } of results.summary ?? []) {
-      expect(eventsPerSecond.median).toBeGreaterThan(0);
-      expect(p50Ms).toBeGreaterThan(0);
-    }
-    expect(results.ratios?.map(({ load }) => load)).toEqual(['single', 'open']);
-    const weir = results.runs?.find(({ server }) => server === 'weir');
+    for (const one of summary) expect(one.eventsPerSecond.median).toBeGreaterThan(0);
+    expect(ratios.map(({ load }) => load)).toEqual(['single', 'open', 'open-fast']);
+    const weir = runs.find(({ server }) => server === 'weir');
     expect(Object.keys(weir?.memory ?? {}).toSorted()).toEqual(['accept', 'deliver', 'supervisor']);
     expect(weir?.drain?.secondsUntilStored).toBeNumber();
     expect(results.conditions.disk.fdatasyncP50Ms).toBeGreaterThan(0);
@@ -78,6 +77,27 @@ test(
     expect(survivors()).toEqual([]);
   },
   TIMEOUT_MS,
+);
+
+test(
+  'every kind of load is answered exactly as it should be by Weir and by the bare server',
+  async () => {
+    const parts = ['ndjson', 'ws', 'duplicates', 'invalid', 'compressed', 'sizes'];
+    const { results } = await finished(startBench(...SHORT, '--only', parts.join(',')));
+    expect(Object.keys(results.parts)).toEqual(parts);
+    expectRightAnswers(results);
+    for (const part of parts) {
+      const { summary, runs } = loadsOf(results, part);
+      for (const { load, server, result } of runs) {
+        const isAnswered = result.eventsSent > 0 && result.unanswered === 0;
+        expect([load, server, isAnswered]).toEqual([load, server, true]);
+      }
+      for (const { server, ownMicros } of summary) expect(ownMicros === undefined).toBe(server === 'bare');
+    }
+    const frames = loadsOf(results, 'ws').runs.find(({ load }) => load === 'ws-array');
+    expect((frames?.result.events ?? Number.NaN) % 100).toBe(0);
+  },
+  3 * TIMEOUT_MS,
 );
 
 test(

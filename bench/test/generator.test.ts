@@ -2,6 +2,7 @@
 import { afterAll, expect, test } from 'bun:test';
 import { createChildren } from '../src/children.ts';
 import type { LoadJob } from '../src/job.ts';
+import { PLAIN_MIX } from '../src/mix.ts';
 import { NO_PINNING } from '../src/pinning.ts';
 import { createRunGenerator } from '../src/run-generator.ts';
 import { startSmallServer } from '../src/server-under-test.ts';
@@ -12,6 +13,7 @@ afterAll(() => children.stopAll(5_000));
 
 function job(port: number, more: Partial<LoadJob>): LoadJob {
   return {
+    answers: 'plain',
     kind: 'single',
     host: '127.0.0.1',
     port,
@@ -33,6 +35,13 @@ const CASES: readonly (readonly [string, Partial<LoadJob>])[] = [
   ['batches', { kind: 'batch', eventsPerRequest: 1_000 }],
   ['frames', { kind: 'ws' }],
   ['many frames in flight', { kind: 'ws', pace: { inFlight: 50 } }],
+  ['frames that hold arrays', { kind: 'ws', eventsPerRequest: 100, pace: { inFlight: 2 } }],
+  ['lines', { kind: 'ndjson', eventsPerRequest: 500 }],
+  ['batches with duplicates', { kind: 'batch', eventsPerRequest: 100, mix: { ...PLAIN_MIX, duplicates: 0.5 } }],
+  ['batches with invalid events', { kind: 'batch', eventsPerRequest: 100, mix: { ...PLAIN_MIX, invalid: 0.1 } }],
+  ['large events', { kind: 'batch', eventsPerRequest: 10, mix: { ...PLAIN_MIX, eventBytes: 20_000 } }],
+  ['gzip', { kind: 'batch', eventsPerRequest: 100, mix: { ...PLAIN_MIX, encoding: 'gzip' } }],
+  ['zstd', { kind: 'batch', eventsPerRequest: 100, mix: { ...PLAIN_MIX, encoding: 'zstd' } }],
   ['an open loop', { pace: { requestsPerSecond: 500 } }],
 ];
 
@@ -134,4 +143,74 @@ test('an event_error instead of an ack is a problem, and so is a refused handsha
   const refused = runGenerator(job(refusing.port as number, { kind: 'ws' }));
   expect(await refused.catch(String)).toContain('the WebSocket handshake was answered 403');
   await refusing.stop(true);
+});
+
+test('a batch whose counts are not exactly the expected ones is a problem, whatever its status', async () => {
+  let served = 0;
+  const server = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    fetch() {
+      served += 1;
+      const duplicates = served % 3 === 0 ? 1 : 0;
+      return Response.json(
+        { totalEvents: 100, successful: 100, failed: 0, duplicates, results: 'x'.repeat(2_000) },
+        { status: 202 },
+      );
+    },
+  });
+  const { problems, events } = await runGenerator(
+    job(server.port as number, { kind: 'batch', eventsPerRequest: 100, answers: 'exact' }),
+  );
+  await server.stop(true);
+  expect(events).toBeGreaterThan(0);
+  const found = '100 events, 100 successful, 0 failed, 1 duplicates';
+  expect(Object.keys(problems)).toEqual([
+    `a batch was answered "${found}" instead of "${found.replace('1 dup', '0 dup')}"`,
+  ]);
+});
+
+test('ids that are to be duplicates are acknowledged once before anything is measured, and then come again', async () => {
+  const seen = new Map<string, number>();
+  const server = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    async fetch(request) {
+      const { events } = (await request.json()) as { events: { eventId: string }[] };
+      const before = events.filter(({ eventId }) => seen.has(eventId)).length;
+      for (const { eventId } of events) seen.set(eventId, (seen.get(eventId) ?? 0) + 1);
+      const counts = { totalEvents: events.length, successful: events.length, failed: 0, duplicates: before };
+      return Response.json(counts, { status: before === events.length ? 200 : 202 });
+    },
+  });
+  const port = server.port as number;
+  for (const duplicates of [0.5, 1]) {
+    const mix = { ...PLAIN_MIX, duplicates };
+    const batches = { kind: 'batch', eventsPerRequest: 20, connections: 2, answers: 'exact', mix } as const;
+    const { problems, unanswered, eventsSent } = await runGenerator(job(port, batches));
+    expect({ problems, unanswered }).toEqual({ problems: {}, unanswered: 0 });
+    const repeated = [...seen.values()].reduce((sum, times) => sum + times - 1, 0);
+    expect([...seen.values()].reduce((sum, times) => sum + times, 0)).toBe(eventsSent);
+    expect(repeated).toBeGreaterThan(0);
+    seen.clear();
+  }
+  await server.stop(true);
+});
+
+test('an array of which one event is not acknowledged is not answered', async () => {
+  const server = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    fetch: (request, self) => (self.upgrade(request) ? undefined : new Response('no', { status: 400 })),
+    websocket: {
+      message(socket, message) {
+        const { payload } = JSON.parse(message as string) as { payload: unknown[] };
+        for (const _event of payload.slice(1)) socket.send('{"type":"event_ack","status":"received"}');
+      },
+    },
+  });
+  const arrays = { kind: 'ws', eventsPerRequest: 10, connections: 1, answerTimeoutSeconds: 0.1 } as const;
+  const { events, unanswered } = await runGenerator(job(server.port as number, arrays));
+  await server.stop(true);
+  expect({ events, unanswered }).toEqual({ events: 0, unanswered: 1 });
 });

@@ -2,20 +2,31 @@
  * The ceiling: a raw TCP server that looks for the end of each request and answers with fixed bytes. No server can be
  * driven faster by this generator, so the rate reached here says how much room the generator has.
  */
+
+import { ARRAY_EVENTS } from '../loads.ts';
 import { clientFrameEnd } from '../ws-frames.ts';
 import { announce } from './announce.ts';
 
 const ACCEPTED = Buffer.from('HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}');
 const SWITCHING = Buffer.from('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n');
 const ACK = Buffer.concat([Buffer.from([0x81, 40]), Buffer.from('{"type":"event_ack","status":"received"}')]);
+/** A frame with this many bytes is an array of so many events: this server parses nothing. */
+const ARRAY_BYTES_MIN = 10_000;
 const HEAD_END = Buffer.from('\r\n\r\n');
 const LENGTH = Buffer.from('Content-Length: ');
+const CHUNKED = Buffer.from('Transfer-Encoding: chunked');
+/** Neither JSON nor a chunk's size has it inside. */
+const CHUNKS_END = Buffer.from('\r\n0\r\n\r\n');
 
 interface Peer {
   isWebSocket: boolean;
+  /** The end of a chunked body is looked for. */
+  isChunked: boolean;
   /** Bytes of the present request or frame that have not come. */
   missing: number;
   rest: Buffer;
+  /** Of the present frame. */
+  acks: number;
 }
 
 function read(peer: Peer, chunk: Buffer): Buffer[] {
@@ -26,19 +37,36 @@ function read(peer: Peer, chunk: Buffer): Buffer[] {
       const taken = Math.min(peer.missing, bytes.length);
       peer.missing -= taken;
       bytes = bytes.subarray(taken);
-      if (peer.missing === 0) replies.push(peer.isWebSocket ? ACK : ACCEPTED);
+      if (peer.missing === 0) replies.push(...(peer.isWebSocket ? Array(peer.acks).fill(ACK) : [ACCEPTED]));
+      continue;
+    }
+    if (peer.isChunked) {
+      const chunksEnd = bytes.indexOf(CHUNKS_END);
+      if (chunksEnd < 0) {
+        bytes = bytes.subarray(Math.max(0, bytes.length - CHUNKS_END.length));
+        break;
+      }
+      peer.isChunked = false;
+      replies.push(ACCEPTED);
+      bytes = bytes.subarray(chunksEnd + CHUNKS_END.length);
       continue;
     }
     if (peer.isWebSocket) {
       const end = clientFrameEnd(bytes);
       if (end === undefined) break;
       peer.missing = end;
+      peer.acks = end > ARRAY_BYTES_MIN ? ARRAY_EVENTS : 1;
       continue;
     }
     const headEnd = bytes.indexOf(HEAD_END);
     if (headEnd < 0) break;
     const length = bytes.indexOf(LENGTH);
-    if (length < 0 || length > headEnd) {
+    const chunked = bytes.indexOf(CHUNKED);
+    if (chunked >= 0 && chunked < headEnd) {
+      peer.isChunked = true;
+      // The line break that may be the first of the body's end.
+      bytes = bytes.subarray(headEnd + 2);
+    } else if (length < 0 || length > headEnd) {
       peer.isWebSocket = true;
       replies.push(SWITCHING);
       bytes = bytes.subarray(headEnd + HEAD_END.length);
@@ -56,7 +84,7 @@ const listener = Bun.listen<Peer>({
   port: 0,
   socket: {
     open(socket) {
-      socket.data = { isWebSocket: false, missing: 0, rest: Buffer.alloc(0) };
+      socket.data = { isWebSocket: false, isChunked: false, missing: 0, rest: Buffer.alloc(0), acks: 1 };
       socket.setNoDelay(true);
     },
     data(socket, chunk) {
