@@ -24,7 +24,8 @@ function startClient(service: Service) {
   const unanswered = new Map<number, SentEvent>();
   const sent: SentEvent[] = [];
   const hellos: Message[] = [];
-  const lasts: Message[] = [];
+  /** What it was told when it had to go. */
+  const partings: Message[] = [];
   let throughSeq = -1;
   let token: string | undefined;
   let finishing = false;
@@ -53,6 +54,7 @@ function startClient(service: Service) {
       throughSeq = Number(message['throughSeq']);
       for (const seq of unanswered.keys()) if (seq <= throughSeq) unanswered.delete(seq);
     } else if (message['status'] === 'duplicate') unanswered.delete(Number(message['seq']));
+    else if (message['type'] === 'going_away') partings.push(message);
     fill(socket);
   }
 
@@ -60,16 +62,13 @@ function startClient(service: Service) {
     const resume = token === undefined ? '' : `?resume=${token}`;
     const socket = new WebSocket(`${service.url.replace('http', 'ws')}/events/stream${resume}`);
     const over = Promise.withResolvers<void>();
-    let last: Message | undefined;
     socket.onmessage = ({ data }) => {
-      last = JSON.parse(String(data)) as Message;
-      hear(socket, last);
+      hear(socket, JSON.parse(String(data)) as Message);
       if (finishing && unanswered.size === 0) over.resolve();
     };
     socket.onclose = () => over.resolve();
     socket.onerror = () => over.resolve();
     await over.promise;
-    if (last !== undefined) lasts.push(last);
     socket.terminate();
   }
 
@@ -83,7 +82,7 @@ function startClient(service: Service) {
   const done = run();
   return {
     hellos,
-    lasts,
+    partings,
     sent,
     throughSeq: () => throughSeq,
     finish() {
@@ -117,7 +116,7 @@ test(
       expect(client.hellos.at(-1)).toMatchObject({ recovered: false });
       expect(client.hellos.at(-1)).not.toHaveProperty('throughSeq');
     }
-    expect(client.lasts.at(-1)).toMatchObject({ type: 'going_away', retryAfterMs: expect.any(Number) });
+    expect(client.partings).toMatchObject([{ retryAfterMs: expect.any(Number) }]);
     await client.finish();
 
     expect(await drain(service.url)).toBe(true);

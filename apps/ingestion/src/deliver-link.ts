@@ -11,6 +11,8 @@ export interface DeliverLink {
   /** Asks for the next block to be cut now. */
   flush(): void;
   state(): { readonly state: DeliverState; readonly ageMs: number } | undefined;
+  /** The last one, however old it is. */
+  lastState(): DeliverState | undefined;
   /** The accept processes as deliver last told of them; none while it is away. */
   workers(): readonly KnownWorker[];
   /** The last report of this one; undefined where nobody is told any. */
@@ -49,7 +51,7 @@ export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
     onOpen: sendDurable,
     onMessage,
     onClose: () => {
-      last = undefined;
+      if (last !== undefined) last = { ...last, atMs: Number.NEGATIVE_INFINITY };
       told = undefined;
     },
   });
@@ -100,6 +102,7 @@ export function createDeliverLink(options: DeliverLinkOptions): DeliverLink {
       const ageMs = last === undefined ? Number.POSITIVE_INFINITY : performance.now() - last.atMs;
       return last === undefined || ageMs > STATE_AGE_MAX_MS ? undefined : { state: last.state, ageMs };
     },
+    lastState: () => last?.state,
     workers() {
       if (told === undefined) return [];
       const sinceMs = ageOf(told);

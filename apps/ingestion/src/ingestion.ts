@@ -21,6 +21,8 @@ export interface Ingestion {
   isRouted(eventType: unknown): boolean;
   /** Deliver's last report, and how many milliseconds ago it came; undefined while deliver is away (over 5 s). */
   deliverState(): { readonly state: DeliverState; readonly ageMs: number } | undefined;
+  /** The last report, however old: counters must not fall while deliver is away, whichever process is asked for them. */
+  lastDeliverState(): DeliverState | undefined;
   /** Asks deliver over its local HTTP socket (`/query`). Throws `Retryable` while deliver cannot be reached. */
   askDeliver(path: string, init: RequestInit): Promise<Response>;
   /** True from the first sign of a shutdown: readiness is 503 and every accept answers `retry`. */

@@ -225,6 +225,7 @@ export function ingestion(
     isSilent: others.isSilent,
     isRouted: (eventType) => routed.has(eventType),
     deliverState: link.state,
+    lastDeliverState: link.lastState,
     askDeliver: link.ask,
     draining: gate.isClosed,
     sharedWindow: shared?.health,

@@ -31,6 +31,7 @@ interface FakeIngestion extends Ingestion {
   answer: ((records: readonly unknown[], options: AcceptOptions) => Outcome[] | Promise<Outcome[]>) | undefined;
   journal: Partial<JournalState>;
   deliver: DeliverState | undefined;
+  lastDeliver: DeliverState | undefined;
   isDraining: boolean;
   ask: (path: string, init: RequestInit) => Promise<Response>;
 }
@@ -93,6 +94,7 @@ function createFakeIngestion(): FakeIngestion {
     answer: undefined,
     journal: {},
     deliver: HEALTHY_DELIVER,
+    lastDeliver: HEALTHY_DELIVER,
     isDraining: false,
     ask: async () => new Response('Ok.\n'),
     journalId: JOURNAL,
@@ -107,6 +109,7 @@ function createFakeIngestion(): FakeIngestion {
     isSilent: () => false,
     isRouted: () => false,
     deliverState: () => (fake.deliver === undefined ? undefined : { state: fake.deliver, ageMs: 100 }),
+    lastDeliverState: () => fake.lastDeliver,
     askDeliver: (path, init) => fake.ask(path, init),
     draining: () => fake.isDraining,
   };

@@ -236,16 +236,21 @@ describe('going over from one kind to the other', () => {
   });
 });
 
-test('the last ack leaves before the connection is closed, whoever closes it', async () => {
+test('the last ack leaves before the connection is closed, also when its client was told to go before', async () => {
   const { client, fake, stream } = await start();
   client.send(CUMULATIVE);
   fake.hold();
   client.send(cartEvent(event('a'), { seq: 1 }));
   await settled(client);
   const closing = stream.closeAll(1001, 'bye');
+  await client.until('going_away');
+  // Not before its event has been answered.
+  expect(client.ofType('event_ack')).toEqual([]);
+  client.send(cartEvent(event('too late'), { seq: 2 }));
   fake.release();
   expect((await client.closed).code).toBe(1001);
-  expect(client.messages.slice(-2)).toMatchObject([{ type: 'event_ack', throughSeq: 1 }, { type: 'going_away' }]);
+  expect(client.messages.slice(-2)).toMatchObject([{ type: 'going_away' }, { type: 'event_ack', throughSeq: 1 }]);
+  expect(fake.records()).toEqual([event('a')]);
   await closing;
 });
 

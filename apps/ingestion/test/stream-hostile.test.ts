@@ -28,6 +28,15 @@ function closeCodeOf(received: Buffer): number | undefined {
     ?.body.readUInt16BE(0);
 }
 
+test('an event that is followed by the close at once still has its origin', async () => {
+  const { port, fake } = start();
+  const { socket } = await connectRaw(port);
+  const sent = rawFrame(OPCODE.text, JSON.stringify(cartEvent(event('a'))));
+  socket.write(Buffer.concat([sent, rawFrame(OPCODE.close, Buffer.from([0x03, 0xe8]))]));
+  await waitUntil(() => fake.calls.length > 0);
+  expect(fake.calls[0]?.origin?.ipAddress).toBe('127.0.0.1');
+});
+
 describe('frames that are no messages', () => {
   const BAD: readonly [what: string, frame: string, code: string, field?: string][] = [
     ['no JSON', 'hello', 'malformed_json'],

@@ -87,6 +87,7 @@ export function createFakeIngestion() {
     isSilent: (tag) => silent.has(tag),
     isRouted: (eventType) => eventType === 'cart_updated',
     deliverState: () => undefined,
+    lastDeliverState: () => undefined,
     askDeliver: () => Promise.reject(new Error('there is no deliver here')),
     draining: () => draining,
   };

@@ -1,5 +1,6 @@
 /** Rows on their way into batches, one partition each. */
 import type { KafkaMessage } from './kafka-client.ts';
+import { utf8Bytes } from './kafka-text.ts';
 
 export interface LaneRow extends KafkaMessage {
   readonly seq: number;
@@ -41,7 +42,7 @@ export function cutBatches(
   let bytes = 0;
   for (let index = 0; index < rows.length; index++) {
     const { key, value, eventId } = rows[index] as LaneRow;
-    const rowBytes = key.length + value.length + eventId.length + RECORD_OVERHEAD_BYTES;
+    const rowBytes = utf8Bytes(key) + value.length + utf8Bytes(eventId) + RECORD_OVERHEAD_BYTES;
     if (index > start && (index - start >= batchRowsMax || bytes + rowBytes > batchBytesMax)) {
       batches.push(rows.slice(start, index));
       start = index;

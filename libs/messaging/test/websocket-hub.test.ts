@@ -182,10 +182,10 @@ test('totals count connections that are open and that ever were, and messages ea
 });
 
 test('last words go out before a close, whoever decided on it, but not after a client has gone', async () => {
-  const said: string[] = [];
-  const lastWords = (_: Socket, code: number, reason: string) => {
-    said.push(`${code} ${reason}`);
-    return [`last ${code}`, 'bye'];
+  const said: Socket[] = [];
+  const lastWords = (ws: Socket) => {
+    said.push(ws);
+    return `last ${said.length}`;
   };
   const { hub, sockets, totals, url } = start({}, { lastWords });
   const [ended, closed, gone] = [await connect(url), await connect(url), await connect(url)];
@@ -194,25 +194,22 @@ test('last words go out before a close, whoever decided on it, but not after a c
   hub.take(second, 1, 1);
   hub.end(first, 1008, 'later');
   hub.close(second, 4001, 'at once');
-  expect(said).toEqual(['4001 at once']);
+  expect(said).toEqual([second]);
   hub.settle(first, 1, 1);
   expect([await ended.closed, await closed.closed]).toEqual([1008, 4001]);
-  expect([ended.messages, closed.messages]).toEqual([
-    ['last 1008', 'bye'],
-    ['last 4001', 'bye'],
-  ]);
+  expect([ended.messages, closed.messages]).toEqual([['last 2'], ['last 1']]);
   gone.socket.terminate();
   while (hub.stats().connections > 0) await new Promise(setImmediate);
   hub.close(third, 1000, 'too late');
   expect(said).toHaveLength(2);
-  expect(totals.messagesSent).toBe(4);
+  expect(totals.messagesSent).toBe(2);
 });
 
 test('a client that does not read hears its last words once, and is closed once', async () => {
   let said = 0;
   const lastWords = () => {
     said += 1;
-    return ['x'.repeat(1_000)];
+    return 'x'.repeat(1_000);
   };
   const { hub, sockets, port } = start({ outboundBytesMax: 65_536 }, { lastWords });
   const client = await connectStalled(port);
@@ -222,6 +219,63 @@ test('a client that does not read hears its last words once, and is closed once'
   expect(hub.stats()).toEqual({ connections: 0, outboundBytes: 0, closed: { 1013: 1 } });
   client.destroy();
 });
+
+test('going away is said once, and what is owed before it: at once to those who wait for answers, too', async () => {
+  const owed = new Map<Socket, string>();
+  const lastWords = (ws: Socket) => {
+    const text = owed.get(ws);
+    owed.delete(ws);
+    return text;
+  };
+  const { hub, sockets, decisions, url } = start({}, { lastWords, goingAway: (reason) => `going: ${reason}` });
+  const [idle, busy, ending] = [await connect(url), await connect(url), await connect(url)];
+  const [first, second, third] = sockets as [Socket, Socket, Socket];
+  owed.set(first, 'ack 1').set(second, 'ack 2');
+  hub.take(second, 1, 1);
+  hub.take(third, 1, 1);
+  hub.end(third, 1008, 'its own reason');
+  const all = hub.closeAll(1001, 'bye');
+  expect(await idle.closed).toBe(1001);
+  expect(idle.messages).toEqual(['ack 1', 'going: bye']);
+  // It is told, nothing of it is taken any more, and what it waits for still comes.
+  while (busy.messages.length < 2) await new Promise(setImmediate);
+  expect(busy.messages).toEqual(['ack 2', 'going: bye']);
+  expect(hub.received(second)).toBe(false);
+  owed.set(second, 'ack 3');
+  hub.settle(second, 1, 1);
+  hub.settle(third, 1, 1);
+  await all;
+  expect([await busy.closed, await ending.closed]).toEqual([1001, 1008]);
+  expect([busy.messages, ending.messages]).toEqual([['ack 2', 'going: bye', 'ack 3'], []]);
+  expect(decisions).toEqual(['1001 bye', '1001 bye', '1008 its own reason']);
+});
+
+test(
+  'closeAll tells everyone to go before it closes anyone',
+  async () => {
+    const toldAtClose: number[] = [];
+    let told = 0;
+    const { hub, url } = start(
+      {},
+      {
+        goingAway: () => {
+          told += 1;
+          return 'going';
+        },
+        onClose: () => toldAtClose.push(told),
+      },
+    );
+    // More than are told in one turn, and than are closed in one.
+    const clients = [];
+    for (let at = 0; at < 1_200; at += 100)
+      clients.push(...(await Promise.all(Array.from({ length: 100 }, () => connect(url)))));
+    await hub.closeAll(1001, 'bye');
+    expect(new Set(toldAtClose)).toEqual(new Set([1_200]));
+    await Promise.all(clients.map(({ closed }) => closed));
+    expect(clients.every(({ messages }) => messages.join() === 'going')).toBe(true);
+  },
+  MANY_TIMEOUT_MS,
+);
 
 test(
   'closeAll goes in slices: between them, other work gets its turn',

@@ -135,7 +135,10 @@ export const serverFrameSchema = z
         message: z.string().optional(),
         retryAfterMs: reconnect,
       })
-      .meta({ description: 'The last message before close code 1001.' }),
+      .meta({
+        description:
+          'Nothing that arrives from here on is taken; once what came before is answered, close code 1001 follows.',
+      }),
   ])
   .meta({
     description: 'A message from the server.',

@@ -17,7 +17,7 @@ export interface EventTotals {
   duplicates: number;
   rejected: number;
   retries: number;
-  /** Accept calls, and the milliseconds from their parsed bodies to their outcomes. */
+  /** Accept calls, and the milliseconds that they took; what arrives in one turn of the event loop shares a call. */
   calls: number;
   timeMs: number;
 }
@@ -44,7 +44,7 @@ interface Rates {
   readonly eventsPerSecond: number;
   /** Share (0 to 1) of the last minute's events that were rejected or must be sent again. */
   readonly errorRate: number;
-  /** Milliseconds from the parsed body to its outcomes, mean per accept call of the last minute. */
+  /** Milliseconds that an accept call took, mean of the last minute. */
   readonly averageProcessingTime: number;
 }
 

@@ -13,20 +13,19 @@ import type { RouteDeps } from './deps.ts';
 import { METRICS_DETAIL } from './openapi-operations.ts';
 
 export function metricsRoutes(app: Elysia, { ingestion, metrics, workers }: RouteDeps): void {
-  const lastState = rememberState(ingestion);
   const series = createWorkerSeries(metrics, workers);
   registerEvents(series);
   registerWebSocket(series);
   registerJournal(series);
   if (ingestion.sharedWindow !== undefined) registerWindow(series);
   registerProcesses(metrics, series, workers);
-  registerDeliver(metrics, ingestion, lastState);
+  registerDeliver(metrics, ingestion);
 
   app.get(
     '/metrics',
     async ({ request }) => {
       const accept = request.headers.get('accept');
-      if (!wantsText(accept)) return Response.json(metricsBody(workers, lastState()));
+      if (!wantsText(accept)) return Response.json(metricsBody(workers, ingestion.lastDeliverState()));
       const { contentType, body } = await metrics.expose(accept);
       return new Response(body, { headers: { 'content-type': contentType } });
     },
@@ -37,15 +36,6 @@ export function metricsRoutes(app: Elysia, { ingestion, metrics, workers }: Rout
 /** Clients that take anything (axios sends `application/json, text/plain`) get JSON; scrapers do not ask for that. */
 function wantsText(accept: string | null): boolean {
   return wantsExposition(accept) && accept?.includes('application/json') !== true;
-}
-
-/** Deliver's last report, also while it is away: counters must not fall because a process is being restarted. */
-function rememberState(ingestion: Ingestion): () => DeliverState | undefined {
-  let last: DeliverState | undefined;
-  return () => {
-    last = ingestion.deliverState()?.state ?? last;
-    return last;
-  };
 }
 
 function metricsBody(workers: Workers, state: DeliverState | undefined) {
@@ -138,12 +128,12 @@ function registerEvents(series: WorkerSeries): void {
   );
   series.counter(
     'weir_accept_calls_total',
-    'Requests and frames whose events were answered.',
+    'Accept calls; single events and WebSocket frames of one turn of the event loop share one.',
     ({ events }) => events.calls,
   );
   series.counter(
     'weir_accept_seconds_total',
-    'Time from a parsed body to its outcomes, summed over the calls.',
+    'Time that accept calls took, from the parsing of events to their outcomes.',
     ({ events }) => events.timeMs / 1000,
   );
 }
@@ -225,7 +215,8 @@ function registerProcesses(metrics: Metrics, { gauge }: WorkerSeries, workers: W
   gauge('weir_accept_cpu_seconds', 'CPU time of the running accept process.', ({ cpuSeconds }) => cpuSeconds);
 }
 
-function registerDeliver(metrics: Metrics, ingestion: Ingestion, lastState: () => DeliverState | undefined): void {
+function registerDeliver(metrics: Metrics, ingestion: Ingestion): void {
+  const lastState = ingestion.lastDeliverState;
   const perSink = (read: (sink: DeliverState['sinks'][number]) => number) => (): Series[] =>
     (lastState()?.sinks ?? []).map((sink) => ({ labels: { sink: sink.name }, value: read(sink) }));
   metrics.gaugeFrom('weir_deliver_up', '1 while the deliver process reports.', () =>

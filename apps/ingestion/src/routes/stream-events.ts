@@ -61,6 +61,7 @@ function add(batch: NonNullable<StreamConnection['batch']>, frame: CartEventFram
 }
 
 class BatchItem implements TurnItem {
+  readonly origin: Origin;
   readonly accept: Accept | undefined;
   readonly #deps: EventFlowDeps;
   readonly #ws: StreamSocket;
@@ -70,13 +71,11 @@ class BatchItem implements TurnItem {
     const { accept } = deps.ingestion;
     const own = acceptFor(accept, ws.data.principal);
     this.accept = own === accept ? undefined : own;
+    // Now: when the turn ends, the client may have gone, and its address with it.
+    this.origin = originOf(ws);
     this.#deps = deps;
     this.#ws = ws;
     this.#batch = batch;
-  }
-
-  get origin(): Origin {
-    return originOf(this.#ws);
   }
 
   records(): readonly unknown[] {

@@ -120,7 +120,8 @@ export function createStream(deps: StreamDeps): Stream {
     limits,
     now,
     overloaded: (cause) => overloadedText(timestamp(), OVERLOADED[cause], hub.retryAfterMs()),
-    lastWords,
+    goingAway: (reason) => goingAwayText(timestamp(), reason, hub.retryAfterMs()),
+    lastWords: (ws) => acks.lastAck(ws),
     ...(counters === undefined ? {} : { totals: counters.websocket }),
     onClose: (ws, code, reason) => {
       logger.debug({ connectionId: connectionIdOf(ws.data), code, reason }, 'closing a WebSocket');
@@ -133,13 +134,6 @@ export function createStream(deps: StreamDeps): Stream {
   const parse = createFrameParser({ eventsMax: TURN_EVENTS_MAX });
   const answers = createAnswers({ hub, confirmations, resumption, acks, timestamp });
   const flow = createEventFlow({ ingestion, turn: deps.turn, hub, answers, logger });
-
-  function lastWords(ws: StreamSocket, code: number, reason: string): string[] {
-    const ack = acks.lastAck(ws);
-    const words = ack === undefined ? [] : [ack];
-    if (code === 1001) words.push(goingAwayText(timestamp(), reason, hub.retryAfterMs()));
-    return words;
-  }
 
   function message(ws: StreamSocket, data: string | Uint8Array): void {
     if (!hub.received(ws)) return;
