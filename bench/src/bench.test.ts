@@ -36,6 +36,7 @@ async function run(...args: string[]) {
 test('a part that fails is reported with its error, and the others go on', async () => {
   const { results, printed } = await run();
   expect(Object.keys(results.parts)).toEqual(['first', 'broken', 'wrong']);
+  expect(results.parts['first']?.options).toStartWith('--rounds 5 --seconds 3 --warmup 1 ');
   expect(results.parts['broken']).toMatchObject({ problems: ['It failed: no such server'] });
   expect(results.parts['broken']).not.toHaveProperty('data');
   expect(printed).toContain('! It failed: no such server');

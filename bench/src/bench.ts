@@ -1,7 +1,7 @@
 /** The parts that were asked for, one after another; one that fails is reported, and the others go on. */
 import type { Children } from './children.ts';
 import { type Conditions, readConditions } from './conditions.ts';
-import type { Options } from './config.ts';
+import { type Options, optionsText } from './config.ts';
 import type { Part, PartContext } from './part.ts';
 import { createPinning, NO_PINNING } from './pinning.ts';
 import { cpuBetween, readCpu } from './processes.ts';
@@ -12,6 +12,8 @@ import { createRunGenerator } from './run-generator.ts';
 /** One part, as the JSON file keeps it. */
 export interface PartResult {
   readonly startedAt: string;
+  /** Those that it was run with, as on a command line; of several files, each part has its own. */
+  readonly options: string;
   readonly seconds: number;
   /** Of all processors' time while it was measured: what the host took, and what everybody together used. */
   readonly stealFraction: number;
@@ -74,7 +76,7 @@ async function measurePart(part: Part, context: PartContext): Promise<PartResult
     problems: [`It failed: ${error instanceof Error ? error.message : String(error)}`],
   }));
   const { seconds, stealFraction, busyFraction } = cpuBetween(before, readCpu([]));
-  return { startedAt, seconds, stealFraction, busyFraction, ...measured };
+  return { startedAt, options: optionsText(context.options), seconds, stealFraction, busyFraction, ...measured };
 }
 
 function partText(part: Part, result: PartResult): string {

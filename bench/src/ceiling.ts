@@ -6,12 +6,15 @@ import type { Pinning } from './pinning.ts';
 import { jobOf } from './rounds.ts';
 import type { RunGenerator } from './run-generator.ts';
 import { startSmallServer } from './server-under-test.ts';
+import { errorsOf } from './summary.ts';
 
 export interface Ceiling {
   readonly load: string;
   readonly eventsPerSecond: number;
   /** Processors' worth of CPU time that the generator took. */
   readonly generatorCores: number;
+  /** Empty where every request was answered. */
+  readonly errors: Readonly<Record<string, number>>;
 }
 
 export async function measureCeilings(
@@ -26,11 +29,13 @@ export async function measureCeilings(
   try {
     for (const load of loads) {
       if (!('inFlight' in load.pace)) continue;
-      const { eventsPerSecond, cpu } = await run(jobOf(load, fixed, options, 0));
+      const result = await run(jobOf(load, fixed, options, 0));
+      const { eventsPerSecond, cpu } = result;
       ceilings.push({
         load: load.name,
         eventsPerSecond,
-        generatorCores: (cpu.cpuSeconds['generator'] ?? 0) / cpu.seconds,
+        generatorCores: (cpu.cpuSeconds['generator'] ?? Number.NaN) / cpu.seconds,
+        errors: errorsOf([{ result }]),
       });
     }
   } finally {

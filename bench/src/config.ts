@@ -58,7 +58,12 @@ const NUMBERS = {
   warmup: { fallback: 1, min: 0, max: 30, what: 'seconds of load before them' },
   rate: { fallback: 10_000, min: 1, max: 200_000, what: 'events per second of the open loop' },
   connections: { fallback: 64, min: 1, max: 1_000, what: 'connections for single events and WebSocket frames' },
-  'ws-in-flight': { fallback: 32, min: 1, max: 1_000, what: 'frames in flight per connection in ws-stream' },
+  'ws-in-flight': {
+    fallback: 32,
+    min: 1,
+    max: 1_000,
+    what: 'frames in flight per connection in ws-stream and ws-cumulative',
+  },
   'drain-rate': { fallback: 50_000, min: 1_000, max: 1_000_000, what: 'events per second, in batches, for drain' },
   'drain-seconds': { fallback: 10, min: 1, max: 120, what: 'seconds of that load' },
   'outage-rate': {
@@ -175,6 +180,12 @@ function readParts(
 
 function text(value: string | boolean | string[] | undefined): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+/** What rounds were like, in one line: how many of what length there were belongs to every figure. */
+export function optionsText({ rounds, seconds, warmupSeconds, connections, titles, pin }: Options): string {
+  const plain = `--rounds ${rounds} --seconds ${seconds} --warmup ${warmupSeconds} --connections ${connections} --titles ${titles}`;
+  return pin ? `${plain} --pin` : plain;
 }
 
 export function helpText(options: Options, parts: readonly PartOption[]): string {

@@ -64,7 +64,13 @@ const BATCH_DATA = {
   stack: [],
 };
 
-const PART = { startedAt: '2026-03-14T15:09:26.535Z', seconds: 61, stealFraction: 0.01, busyFraction: 0.9 };
+const PART = {
+  options: '--rounds 5',
+  startedAt: '2026-03-14T15:09:26.535Z',
+  seconds: 61,
+  stealFraction: 0.01,
+  busyFraction: 0.9,
+};
 
 const FIXTURE = {
   conditions: {
@@ -138,6 +144,8 @@ test('of several results a later part stands instead of an earlier one, on the s
   expect(merged.parts['batch']).toEqual(FIXTURE.parts['batch'] as never);
   const elsewhere = { ...later, conditions: { ...later.conditions, processor: 'Another' } };
   expect(() => mergeResults([FIXTURE, elsewhere])).toThrow('processor Example 9000 and Another');
+  const pinned = { ...later, conditions: { ...later.conditions, pinned: true } };
+  expect(() => mergeResults([FIXTURE, pinned])).toThrow('pinned false and true');
 });
 
 test('nothing in docs/benchmarks.md is written by hand: `npm run bench -- --from docs/benchmarks/results.json` makes it', () => {

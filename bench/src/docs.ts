@@ -3,7 +3,7 @@ import type { PartResult, Results } from './bench.ts';
 import type { Conditions } from './conditions.ts';
 import { RATIO_HEAD, ratioRows } from './loads-report.ts';
 import type { Part, Section } from './part.ts';
-import { disturbanceText, fixed, markdownTable } from './report.ts';
+import { codeBlock, disturbanceText, fixed, markdownTable } from './report.ts';
 import type { Ratio, Spread } from './summary.ts';
 import { barChart } from './svg.ts';
 
@@ -15,7 +15,7 @@ export const PLOTS_FOLDER = 'benchmarks';
 /** What the document was made of, without single rounds. */
 export const RESULTS_FILE = `${PLOTS_FOLDER}/results.json`;
 
-const INTRODUCTION = `Made by \`npm run bench -- --full --docs\`; not written by hand. [bench/README.md](../bench/README.md) says what the loads are and how
+const INTRODUCTION = `Made by \`npm run bench\` from its results (\`--docs\`, or \`--from\` saved ones); not written by hand. [bench/README.md](../bench/README.md) says what the loads are and how
 to read the figures. Weir and a bare \`Bun.serve\`, which parses and replies and keeps nothing, are measured in turn under the same load:
 CPU time per event and ratios within one run are what to trust; absolute rates belong to this machine, on which generator, server and
 everything behind share the processors.`;
@@ -46,7 +46,8 @@ export function docFiles(measured: Results, parts: readonly Part[]): DocFiles {
     for (const { name, svg } of section.plots) files.set(`${PLOTS_FOLDER}/${name}.svg`, svg);
     const title = `## ${part.name}: ${part.what}`;
     const problems = result.problems.map((problem) => `- **!** ${problem}`).join('\n');
-    const measured = `Measured ${result.startedAt.slice(0, 16).replace('T', ' ')} UTC, ${disturbanceText(result)}.`;
+    const when = `Measured ${result.startedAt.slice(0, 16).replace('T', ' ')} UTC, ${disturbanceText(result)}`;
+    const measured = `${when}; run with \`${result.options}\`.`;
     return [[title, measured, problems, section.markdown].filter((text) => text !== '').join('\n\n')];
   });
   const markdown = [
@@ -88,7 +89,7 @@ function comparison(ratios: readonly Ratio[], files: Map<string, string>): strin
 
 function sectionOf(part: Part, { data }: PartResult): Section {
   if (data === undefined) return { markdown: '', plots: [] };
-  return part.section?.(data) ?? { markdown: `\`\`\`\n${part.text(data)}\n\`\`\``, plots: [] };
+  return part.section?.(data) ?? { markdown: codeBlock(part.text(data)), plots: [] };
 }
 
 function conditionsTable({
@@ -131,7 +132,7 @@ export function mergeResults(all: readonly Results[]): Results {
   const [first, ...others] = all;
   if (first === undefined) throw new Error('--from: no results');
   for (const { conditions } of others) {
-    for (const key of ['processor', 'cores', 'kernel', 'bun'] as const) {
+    for (const key of ['processor', 'cores', 'kernel', 'bun', 'pinned'] as const) {
       if (conditions[key] === first.conditions[key]) continue;
       throw new Error(
         `--from: results of ${key} ${first.conditions[key]} and ${conditions[key]} cannot stand in one document`,

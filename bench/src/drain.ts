@@ -2,18 +2,21 @@
 import type { Options } from './config.ts';
 import type { LoadResult } from './job.ts';
 import { BATCH_EVENTS } from './loads.ts';
-import type { Part } from './part.ts';
-import { drainText } from './report.ts';
+import type { Part, Section } from './part.ts';
+import { codeBlock, drainText, image } from './report.ts';
 import { type DrainResult, jobOf, waitUntilStored } from './rounds.ts';
 import type { RunGenerator } from './run-generator.ts';
 import type { ServerUnderTest } from './server-under-test.ts';
 import { errorsOf } from './summary.ts';
+import { lineChart } from './svg.ts';
 import { startWeir } from './weir.ts';
 
 export interface DrainRun extends DrainResult {
   readonly eventsPerSecond: number;
   readonly result: LoadResult;
-  /** What was pending at times, every half second of the load. */
+  /** When everything had been sent and answered. */
+  readonly loadEndSeconds: number;
+  /** What was pending at times, every half second, from before the load until all was stored. */
   readonly pending: readonly { readonly seconds: number; readonly events: number }[];
 }
 
@@ -37,6 +40,7 @@ export const drainPart: Part<DrainRun> = {
     }
   },
   text: drainText,
+  section: drainSection,
 };
 
 async function measureDrain(options: Options, server: ServerUnderTest, run: RunGenerator): Promise<DrainRun> {
@@ -51,17 +55,34 @@ async function measureDrain(options: Options, server: ServerUnderTest, run: RunG
   const pending: { seconds: number; events: number }[] = [];
   const startMs = performance.now();
   const job = { ...jobOf(load, server, options, 0), seconds: options.drainSeconds };
+  const sinceSeconds = () => (performance.now() - startMs) / 1000;
   let isOver = false;
-  const [result] = await Promise.all([
-    run(job).finally(() => {
+  const [[result, loadEndSeconds, drained]] = await Promise.all([
+    (async () => {
+      const ran = await run(job);
+      return [ran, sinceSeconds(), await waitUntilStored(server)] as const;
+    })().finally(() => {
       isOver = true;
     }),
     (async () => {
       while (!isOver) {
-        pending.push({ seconds: (performance.now() - startMs) / 1000, events: await server.pendingEvents() });
+        pending.push({ seconds: sinceSeconds(), events: await server.pendingEvents() });
         await Bun.sleep(POLL_MS);
       }
     })(),
   ]);
-  return { eventsPerSecond: options.drainRate, result, pending, ...(await waitUntilStored(server)) };
+  return { eventsPerSecond: options.drainRate, result, loadEndSeconds, pending, ...drained };
+}
+
+export function drainSection(run: DrainRun): Section {
+  const title = 'Events that are acknowledged and not stored yet';
+  const svg = lineChart({
+    title,
+    xAxis: 'seconds',
+    yAxis: 'events',
+    lines: [{ name: 'not stored yet', points: run.pending.map(({ seconds, events }) => [seconds, events]) }],
+    marks: [{ x: run.loadEndSeconds, label: 'the load ends' }],
+  });
+  const plot = { name: 'drain', title, svg };
+  return { markdown: `${codeBlock(drainText(run))}\n\n${image(plot)}`, plots: [plot] };
 }

@@ -8,7 +8,7 @@ function report(message: GeneratorMessage): void {
 
 process.on('disconnect', () => process.exit(1));
 
-runLoad(JSON.parse(process.argv[2] ?? '{}') as LoadJob).then(
+runLoad(JSON.parse(process.argv[2] ?? '{}') as LoadJob, () => report({ type: 'began' })).then(
   (result) => report({ type: 'result', result }),
   (error: unknown) => report({ type: 'failed', message: error instanceof Error ? error.message : String(error) }),
 );

@@ -5,7 +5,7 @@ import { batchLoads, type Load, singleLoads } from './loads.ts';
 import type { PartContext } from './part.ts';
 import { cpuSeconds, memoryByProcess, peakRssBytes } from './processes.ts';
 import { jobOf, waitUntilStored } from './rounds.ts';
-import { median } from './samples.ts';
+import { type Spread, spreadOf } from './summary.ts';
 import { startWeir, type Weir, type WeirOptions } from './weir.ts';
 
 export interface GrowthRun {
@@ -22,12 +22,6 @@ export interface GrowthRatio {
   readonly load: string;
   readonly rate: Spread;
   readonly acceptCpu: Spread;
-}
-
-export interface Spread {
-  readonly median: number;
-  readonly min: number;
-  readonly max: number;
 }
 
 /** How a service came up in a folder that another one left. */
@@ -132,10 +126,6 @@ export function growthRatios(runs: readonly GrowthRun[]): GrowthRatio[] {
       return { load, rate: over((run) => run.eventsPerSecond), acceptCpu: over((run) => run.acceptMicrosPerEvent) };
     },
   );
-}
-
-export function spreadOf(values: readonly number[]): Spread {
-  return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
 /** Ends it in order or by SIGKILL, and starts another one in its folder. */

@@ -1,18 +1,10 @@
 /** What becomes of speed, memory and start-up when a service has grown: ids in the dedupe window, undelivered events. */
 import type { Options } from './config.ts';
 import { type BacklogGrowth, measureBacklog } from './growth-backlog.ts';
-import {
-  type GrowthContext,
-  type GrowthRatio,
-  type GrowthStart,
-  growthLoads,
-  type Spread,
-  spreadOf,
-} from './growth-pairs.ts';
+import { type GrowthContext, growthLoads } from './growth-pairs.ts';
+import { backlogSection, backlogText, windowSection, windowText } from './growth-report.ts';
 import { measureWindow, type WindowGrowth } from './growth-window.ts';
 import type { Measured, Part, PartContext } from './part.ts';
-import type { MemoryByProcess } from './processes.ts';
-import { table } from './report.ts';
 import type { Weir } from './weir.ts';
 
 const FILLED_PER_SECOND = 60_000;
@@ -37,6 +29,7 @@ export const windowPart: Part<WindowGrowth> = {
       return { data, problems: [`An id of the window was answered ${data.firstEventAgain} after the start, not 200.`] };
     }),
   text: windowText,
+  section: windowSection,
 };
 
 export const backlogPart: Part<BacklogGrowth> = {
@@ -54,6 +47,7 @@ export const backlogPart: Part<BacklogGrowth> = {
       return { data, problems: [`${acknowledged} events were acknowledged, ${rows}.`] };
     }),
   text: backlogText,
+  section: backlogSection,
 };
 
 type Own = (service: Weir) => Weir;
@@ -68,9 +62,10 @@ async function measureGrowth<Data>(
   const services: Weir[] = [];
   const growth: GrowthContext = {
     ...context,
-    count(service, { eventsSent, unanswered, problems }) {
+    count(service, { eventsSent, unanswered, problems, cpu }) {
       sent.set(service, (sent.get(service) ?? 0) + eventsSent);
       for (const [name, times] of Object.entries(problems)) wrong.push(`${times} × ${name}`);
+      if (cpu.cpuSeconds['accept'] === undefined) wrong.push('accept was replaced while it was measured');
       if (unanswered > 0) wrong.push(`${unanswered} requests were not answered`);
     },
   };
@@ -85,52 +80,4 @@ async function measureGrowth<Data>(
     // The last first: it may stand in the folder of an earlier one.
     for (const service of services.toReversed()) await service.stop();
   }
-}
-
-const MB = 1e6;
-const megabytes = (bytes: number) => (bytes / MB).toFixed(0);
-const count = (value: number) => Math.round(value).toLocaleString('en-US');
-const spread = ({ median, min, max }: Spread) => `${median.toFixed(2)} (${min.toFixed(2)}–${max.toFixed(2)})`;
-const seconds = (ms: number) => (ms / 1000).toFixed(1);
-
-function ratiosTable(ratios: readonly GrowthRatio[]): string {
-  const rows = ratios.map(({ load, rate, acceptCpu }) => [load, spread(rate), spread(acceptCpu)]);
-  return table(['load', 'rate', 'CPU per event in accept'], rows);
-}
-
-function memoryLines(grown: MemoryByProcess, plain: MemoryByProcess): string[] {
-  return Object.entries(grown).map(([name, { rssBytes, pssBytes }]) => {
-    const other = plain[name];
-    const more = megabytes(rssBytes - (other?.rssBytes ?? Number.NaN));
-    const morePss = megabytes(pssBytes - (other?.pssBytes ?? Number.NaN));
-    return `  ${name.padEnd(12)}RSS ${megabytes(rssBytes)} MB, ${more} more; PSS ${megabytes(pssBytes)} MB, ${morePss} more`;
-  });
-}
-
-function startText(starts: readonly GrowthStart[]): string {
-  const over = (read: (start: GrowthStart) => number) => spreadOf(starts.map(read)).median;
-  return `takes events after ${seconds(over((one) => one.acceptingMs))} s, stores after ${seconds(over((one) => one.storingMs))} s; accept: ${over((one) => one.cpuSeconds).toFixed(1)} s of CPU, RSS ${megabytes(over((one) => one.rssBytes))} MB, at most ${megabytes(over((one) => one.peakRssBytes))} MB`;
-}
-
-function windowText(window: WindowGrowth): string {
-  return [
-    `${count(window.ids.grown)} ids (filled at ${count(window.fill.eventsPerSecond)} events/s) against at most 100,000. Ratios: medians (least–most)`,
-    ratiosTable(window.ratios),
-    'Memory after the loads, against the other',
-    ...memoryLines(window.memory.grown, window.memory.plain),
-    `Start with ${count(window.idsAfterStart)} ids: ${startText(window.starts.grown)}`,
-    `Start of the other: ${startText(window.starts.plain)}`,
-  ].join('\n');
-}
-
-function backlogText(backlog: BacklogGrowth): string {
-  const perSecond = backlog.acknowledged / backlog.secondsUntilStored;
-  return [
-    `${count(backlog.pendingEvents.grown)} undelivered events (${megabytes(backlog.journalBytes)} MB of journal) against none; deliver frozen in both. Ratios: medians (least–most)`,
-    ratiosTable(backlog.ratios),
-    'Memory after the loads, against the other',
-    ...memoryLines(backlog.memory.grown, backlog.memory.plain),
-    `Start after SIGKILL with ${count(backlog.acknowledged)} undelivered: ${startText([backlog.start])}`,
-    `All stored ${backlog.secondsUntilStored.toFixed(1)} s after that start (${count(perSecond)} events/s): ${count(backlog.acknowledged)} acknowledged, ${count(backlog.stored)} stored, ${count(backlog.storedDifferent)} of them different`,
-  ].join('\n');
 }

@@ -1,4 +1,5 @@
 import { expect, test } from 'bun:test';
+import { missing } from './guard.ts';
 import { compareFigures, figureOf, type GuardFigure, type GuardFigures, toleranceOf } from './guard-compare.ts';
 import { createRandom } from './random.ts';
 
@@ -34,6 +35,16 @@ test('noise that could hide a third is said, unless it got worse even so', () =>
 
 test('what got better is told apart, and is no complaint', () => {
   expect(compareFigures(both(steady), both({ ...steady, median: 1.5 }))[0]?.verdict).toBe('better');
+});
+
+test('without a figure nothing is called the same', () => {
+  expect(compareFigures(both(steady), both(figureOf([])))[0]?.verdict).toBe('too noisy');
+});
+
+test('a load that only one side has is told', () => {
+  expect(missing(both(steady), both(steady))).toEqual([]);
+  expect(missing({}, both(steady))[0]).toStartWith('batch: the baseline does not have it');
+  expect(missing(both(steady), {})[0]).toStartWith('batch: it stands in the baseline, and was not measured');
 });
 
 test('a load that the baseline lacks is not compared', () => {

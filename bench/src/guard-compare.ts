@@ -71,6 +71,7 @@ function compare(before: GuardFigure, now: GuardFigure): Omit<Comparison, 'load'
 
 function verdictOf(change: number, tolerance: number): Comparison['verdict'] {
   if (change > tolerance) return 'worse';
-  if (tolerance > TOLERANCE_MAX) return 'too noisy';
+  // No figure at all is none of these either.
+  if (!(tolerance <= TOLERANCE_MAX && Number.isFinite(change))) return 'too noisy';
   return change < -tolerance ? 'better' : 'same';
 }

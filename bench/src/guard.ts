@@ -57,6 +57,7 @@ async function measureGuard(context: PartContext): Promise<Measured<GuardData>> 
   const errors = [
     ...Object.entries(errorsOf(runs)).map(([name, times]) => `${times} × ${name}`),
     ...incomplete(figures, options.rounds),
+    ...(options.update ? tooNoisy(figures) : []),
   ];
   const isWritten = options.update && errors.length === 0;
   if (isWritten) writeBaseline(file, { conditions, figures });
@@ -143,10 +144,21 @@ function incomplete(figures: GuardFigures, wanted: number): string[] {
   );
 }
 
-function missing(baseline: GuardFigures, now: GuardFigures): string[] {
-  return Object.keys(now)
-    .filter((load) => baseline[load] === undefined)
-    .map((load) => `${load}: the baseline does not have it: "npm run bench -- --guard --update" makes it anew.`);
+/** Of a baseline that could tell nothing from nothing. */
+function tooNoisy(figures: GuardFigures): string[] {
+  return compareFigures(figures, figures)
+    .filter(({ verdict }) => verdict === 'too noisy')
+    .map(({ load, process }) => `${load}, ${process}: too noisy for a baseline: more --rounds, or a quieter machine.`);
+}
+
+/** What only one of them has. */
+export function missing(baseline: GuardFigures, now: GuardFigures): string[] {
+  const anew = '"npm run bench -- --guard --update" makes it anew.';
+  const lacking = (one: GuardFigures, other: GuardFigures) => Object.keys(one).filter((load) => !(load in other));
+  return [
+    ...lacking(now, baseline).map((load) => `${load}: the baseline does not have it: ${anew}`),
+    ...lacking(baseline, now).map((load) => `${load}: it stands in the baseline, and was not measured: ${anew}`),
+  ];
 }
 
 function guardText({ baseline, comparisons, conditions, figures, isWritten }: GuardData): string {

@@ -6,8 +6,8 @@ import type { IdleJob, IdleMessage } from './idle-clients.ts';
 import type { Part } from './part.ts';
 import { type MemoryByProcess, memoryByProcess } from './processes.ts';
 import { idleText, socketsText } from './report.ts';
-import { median } from './samples.ts';
 import { type ServerUnderTest, startSmallServer } from './server-under-test.ts';
+import { settledRss } from './settled-rss.ts';
 import { startWeir } from './weir.ts';
 
 export interface IdleRun {
@@ -29,9 +29,6 @@ export interface SocketsRun {
 const IDLE_MS = 10_000;
 /** Opened before the first reading, so that code and buffers of the first sockets are not charged to the others. */
 const WARMUP_SOCKETS = 1_000;
-const SETTLE_MS = 3_000;
-const READINGS = 9;
-const READING_INTERVAL_MS = 200;
 const OPEN_TIMEOUT_MS = 90_000;
 const STOP_TIMEOUT_MS = 5_000;
 
@@ -80,11 +77,12 @@ async function measureIdle(server: ServerUnderTest): Promise<IdleRun> {
 }
 
 async function measureSockets(options: Options, server: ServerUnderTest, children: Children): Promise<SocketsRun> {
-  const holder = server.name === 'weir' ? 'accept' : server.name;
+  const name = server.name === 'weir' ? 'accept' : server.name;
+  const holder = () => server.processes().filter((one) => one.name === name);
   const warm = await openSockets(server, WARMUP_SOCKETS, children);
-  const rssBytesBefore = await settledRss(server, holder);
+  const rssBytesBefore = await settledRss(holder);
   const idle = await openSockets(server, options.sockets, children);
-  const rssBytesWith = await settledRss(server, holder);
+  const rssBytesWith = await settledRss(holder);
   const lost = warm.lost() + idle.lost();
   await idle.stop();
   await warm.stop();
@@ -109,15 +107,4 @@ async function openSockets(server: ServerUnderTest, sockets: number, children: C
   const timer = setTimeout(() => opened.reject(new Error('the idle clients took too long')), OPEN_TIMEOUT_MS);
   await opened.promise.finally(() => clearTimeout(timer));
   return { lost: () => lost, stop: () => child.stop(STOP_TIMEOUT_MS) };
-}
-
-async function settledRss(server: ServerUnderTest, holder: string): Promise<number> {
-  await Bun.sleep(SETTLE_MS);
-  const readings: number[] = [];
-  for (let reading = 0; reading < READINGS; reading++) {
-    const rss = memoryByProcess(server.processes())[holder]?.rssBytes;
-    if (rss !== undefined) readings.push(rss);
-    await Bun.sleep(READING_INTERVAL_MS);
-  }
-  return median(readings);
 }

@@ -2,11 +2,13 @@
 import type { Titles } from './events.ts';
 import type { Mix } from './mix.ts';
 import type { CpuUse, NamedProcess } from './processes.ts';
-import type { BodyForm, LoadKind } from './request-ring.ts';
+import type { Acks, BodyForm, LoadKind } from './request-ring.ts';
 import type { Percentiles } from './samples.ts';
 
 export interface LoadJob {
   readonly kind: LoadKind;
+  /** Of WebSocket frames; default: one for each event. */
+  readonly acks?: Acks;
   readonly host: string;
   readonly port: number;
   readonly connections: number;
@@ -34,12 +36,12 @@ export interface LoadJob {
 export interface LoadResult {
   /** Events sent, with the warm-up. */
   readonly eventsSent: number;
-  /** Events answered while it was measured. */
+  /** Events answered while it was measured: what CPU time and rate are divided by. Late ones of an open loop are not among them. */
   readonly events: number;
   readonly eventsPerSecond: number;
   /** Mean bytes of an event's JSON. */
   readonly eventBytes: number;
-  /** Closed loop: from the sending. Open loop: from the moment at which the request was due. */
+  /** Closed loop: from the sending, of those. Open loop: from the moment at which it was due, of every request due while it was measured. */
   readonly latency: Percentiles;
   /** Open loop: how long after it was due a request was sent. What is not the server's doing is in here. */
   readonly sendLag?: Percentiles;
@@ -53,5 +55,6 @@ export interface LoadResult {
 
 /** What a generator sends to its parent. */
 export type GeneratorMessage =
+  | { readonly type: 'began' }
   | { readonly type: 'result'; readonly result: LoadResult }
   | { readonly type: 'failed'; readonly message: string };

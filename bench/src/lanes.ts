@@ -1,9 +1,10 @@
 /** A lane is one connection with its own ring of requests: what a load sends on, whatever the protocol. */
 import { type Connection, connect } from './connections.ts';
+import { createThroughCount, SUBSCRIBE } from './cumulative.ts';
 import { createResponseReader } from './http-response.ts';
 import { countsProblem, type Expected, readCounts } from './mix.ts';
-import type { RequestRing } from './request-ring.ts';
-import { createFrameReader, handshakeRequest, OPCODE_TEXT } from './ws-frames.ts';
+import type { Acks, RequestRing } from './request-ring.ts';
+import { clientFrame, createFrameReader, handshakeRequest, OPCODE_TEXT } from './ws-frames.ts';
 
 export interface Lane {
   /** Sends the next `requests` of its ring, with new ids, in one write where the ring allows. */
@@ -68,12 +69,21 @@ export async function openWsLane(
   ring: RequestRing,
   handlers: LaneHandlers,
   eventsPerFrame: number,
+  acks?: Acks,
 ): Promise<Lane> {
-  /** Acks that came, less those of frames that are answered. */
-  let acks = 0;
+  /** Events that were answered, less those of frames that are answered. */
+  let events = 0;
+  const throughCount = createThroughCount(() => ring.stamped() * eventsPerFrame);
   const frames = createFrameReader((opcode, bytes, start, end) => {
     if (opcode === OPCODE_TEXT && startsWith(bytes, HELLO, start)) return;
-    acks += 1;
+    if (acks === 'cumulative') {
+      const text = bytes.toString('utf8', start, end);
+      const acknowledged = opcode === OPCODE_TEXT ? throughCount(text) : undefined;
+      if (acknowledged === undefined) handlers.problem(`frame ${opcode} ${describe(text)}`);
+      events += acknowledged ?? 0;
+      return;
+    }
+    events += 1;
     const received = bytes.indexOf(RECEIVED, start);
     const isAck = opcode === OPCODE_TEXT && startsWith(bytes, ACK, start) && received >= 0 && received < end;
     if (!isAck) handlers.problem(`frame ${opcode} ${describe(bytes.toString('utf8', start, end))}`);
@@ -81,12 +91,16 @@ export async function openWsLane(
   const upgraded = await openWebSocket(target, {
     data(chunk) {
       frames.read(chunk);
-      const replies = Math.floor(acks / eventsPerFrame);
-      acks -= replies * eventsPerFrame;
+      const replies = Math.floor(events / eventsPerFrame);
+      events -= replies * eventsPerFrame;
       if (replies > 0) handlers.replied(replies);
     },
     lost: handlers.problem,
   });
+  if (acks === 'cumulative') {
+    const { bytes } = clientFrame(Buffer.from(SUBSCRIBE), 0);
+    upgraded.write(bytes, 0, bytes.length);
+  }
   return laneOn(upgraded, ring);
 }
 

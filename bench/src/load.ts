@@ -27,7 +27,8 @@ interface Loop {
   unanswered(): number;
 }
 
-export async function runLoad(job: LoadJob): Promise<LoadResult> {
+/** `began`: the measured seconds begin. */
+export async function runLoad(job: LoadJob, began: () => void): Promise<LoadResult> {
   const stamp = createIdStamp();
   const problems = createProblems();
   const rings = makeRings(job, stamp);
@@ -43,7 +44,7 @@ export async function runLoad(job: LoadJob): Promise<LoadResult> {
   }
   try {
     if (mixOf(job).duplicates > 0) await prime(job, lanes, rings, () => primed);
-    const meter = createMeter(job);
+    const meter = createMeter(job, began);
     loop =
       'inFlight' in job.pace
         ? closedLoop(job, lanes, job.pace.inFlight, meter)
@@ -63,7 +64,7 @@ export async function runLoad(job: LoadJob): Promise<LoadResult> {
 }
 
 function openLane(job: LoadJob, ring: RequestRing, handlers: LaneHandlers): Promise<Lane> {
-  if (job.kind === 'ws') return openWsLane(job, ring, handlers, job.eventsPerRequest);
+  if (job.kind === 'ws') return openWsLane(job, ring, handlers, job.eventsPerRequest, job.acks);
   const isExact = job.answers === 'exact' && job.kind !== 'single';
   const [first, later] = [true, false].map((isFirst) =>
     isExact ? expectedOfBatch(mixOf(job), job.eventsPerRequest, isFirst) : { status: job.form === 'flume' ? 200 : 202 },
@@ -100,6 +101,7 @@ function makeRings(job: LoadJob, stamp: IdStamp): RequestRing[] {
       {
         kind: job.kind,
         form: job.form ?? 'weir',
+        ...(job.acks === undefined ? {} : { acks: job.acks }),
         slots,
         eventsPerRequest: job.eventsPerRequest,
         host: `${job.host}:${job.port}`,
@@ -123,28 +125,36 @@ interface Meter {
   /** The measured part begins and ends. */
   begin(): void;
   end(): void;
-  replied(latencyMs: number, lagMs?: number): void;
+  /** A reply came; while the meter is on, its events count. */
+  answered(): void;
+  sample(latencyMs: number, lagMs?: number): void;
   isOn(): boolean;
   result(): Pick<LoadResult, 'events' | 'eventsPerSecond' | 'latency' | 'cpu' | 'sendLag'>;
 }
 
-function createMeter(job: LoadJob): Meter {
+function createMeter(job: LoadJob, began: () => void): Meter {
   const watch = [...job.watch, { name: 'generator', pid: process.pid }];
   const latencies = createSamples();
   const lags = createSamples();
   const isOpen = !('inFlight' in job.pace);
+  let replies = 0;
   let before: CpuReading | undefined;
   let after: CpuReading | undefined;
+  const isOn = () => before !== undefined && after === undefined;
 
   return {
     begin() {
+      began();
       before = readCpu(watch);
     },
     end() {
       after = readCpu(watch);
     },
-    isOn: () => before !== undefined && after === undefined,
-    replied(latencyMs, lagMs) {
+    isOn,
+    answered() {
+      if (isOn()) replies += 1;
+    },
+    sample(latencyMs, lagMs) {
       latencies.add(latencyMs);
       if (lagMs !== undefined) lags.add(lagMs);
     },
@@ -152,7 +162,7 @@ function createMeter(job: LoadJob): Meter {
       if (before === undefined || after === undefined) throw new Error('the load ended before it was measured');
       const cpu = cpuBetween(before, after);
       const latency = latencies.percentiles();
-      const events = latency.count * job.eventsPerRequest;
+      const events = replies * job.eventsPerRequest;
       return {
         events,
         eventsPerSecond: events / cpu.seconds,
@@ -170,7 +180,8 @@ function closedLoop(job: LoadJob, lanes: readonly Lane[], inFlight: number, mete
     inFlight,
     now: () => performance.now(),
     replied(_nowMs, latencyMs) {
-      if (meter.isOn()) meter.replied(latencyMs);
+      meter.answered();
+      if (meter.isOn()) meter.sample(latencyMs);
     },
   });
   return {
@@ -198,7 +209,8 @@ function openLoop(job: LoadJob, lanes: readonly Lane[], requestsPerSecond: numbe
     startMs,
     now: () => performance.now(),
     replied(dueMs, latencyMs, lagMs) {
-      if (dueMs >= beginMs) meter.replied(latencyMs, lagMs);
+      meter.answered();
+      if (dueMs >= beginMs) meter.sample(latencyMs, lagMs);
     },
   });
   return {

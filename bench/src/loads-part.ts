@@ -42,8 +42,6 @@ const ONE: readonly Setting[] = [{ name: 'weir', workers: 1 }];
 const START_SECONDS = 6;
 const STACK_SECONDS = 12;
 const RUN_EXTRA_SECONDS = 1.5;
-/** Each accept process says how it is once a second, and any of them answers for all. */
-const REPORT_INTERVAL_MS = 1_100;
 
 export function loadsPart({ loads, stack = [], settings = ONE, ...plan }: LoadsPartPlan): Part<LoadsData> {
   return {
@@ -59,6 +57,9 @@ export function loadsPart({ loads, stack = [], settings = ONE, ...plan }: LoadsP
       const notStored = data.runs.filter(({ drain }) => drain !== undefined && drain.secondsUntilStored === undefined);
       const problems = [
         ...Object.entries(errorsOf(data.runs)).map(([name, times]) => `${times} × ${name}`),
+        ...data.ceilings.flatMap(({ load, errors }) =>
+          Object.entries(errors).map(([name, times]) => `${load}, the generator's ceiling: ${times} × ${name}`),
+        ),
         ...notStored.map(
           ({ load, server, round }) => `${load}, ${server}, round ${round}: not everything was stored in time`,
         ),
@@ -98,7 +99,7 @@ async function measureLoads(
 
 async function startWith({ options, children, pinning }: PartContext, stack: Stack, setting: Setting): Promise<Weir> {
   const { name, workers } = setting;
-  const weir = await startWeir({
+  return await startWeir({
     name,
     parentFolder: options.folder,
     settings: { ...stack.settings, WEIR_WORKERS: String(workers) },
@@ -106,14 +107,4 @@ async function startWith({ options, children, pinning }: PartContext, stack: Sta
     children,
     pinning,
   });
-  if (workers === 1) return weir;
-  return {
-    ...weir,
-    async pendingEvents() {
-      const pending = await weir.pendingEvents();
-      if (pending !== 0) return pending;
-      await Bun.sleep(REPORT_INTERVAL_MS);
-      return await weir.pendingEvents();
-    },
-  };
 }

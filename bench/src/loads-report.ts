@@ -1,7 +1,7 @@
 /** What a part with loads found, for the terminal and for the docs. */
 import type { LoadsData } from './loads-part.ts';
 import type { Plot, Section } from './part.ts';
-import { count, fixed, markdownTable, memoryText, percent, table } from './report.ts';
+import { count, fixed, image, markdownTable, memoryText, percent, table } from './report.ts';
 import { CLICKHOUSE_NOTE } from './servers-stack.ts';
 import type { LoadSummary, Ratio, Spread } from './summary.ts';
 import { type Bar, barChart } from './svg.ts';
@@ -28,7 +28,7 @@ export function loadsSection(part: string, data: LoadsData): Section {
   const plots = plotsOf(part, data);
   const markdown = [
     loadList(data, (name, what) => `- \`${name}\`: ${what}`),
-    ...plots.map(({ name, title }) => `![${title}](benchmarks/${name}.svg)`),
+    ...plots.map(image),
     markdownTable(SUMMARY_HEAD, summaryRows(data.summary), 2),
     'CPU µs per event until everything was stored:',
     markdownTable(storedHead(data), storedRows(data), 2),

@@ -8,6 +8,8 @@ export interface Load {
   /** What is sent, in words. */
   readonly what: string;
   readonly kind: LoadJob['kind'];
+  /** Of WebSocket frames; default: one for each event. */
+  readonly acks?: LoadJob['acks'];
   readonly connections: number;
   readonly eventsPerRequest: number;
   readonly pace: LoadJob['pace'];
@@ -93,6 +95,13 @@ export function wsLoads({ connections, wsInFlight }: Options): Load[] {
       ...frames,
       name: 'ws-stream',
       what: `the same with ${wsInFlight} frames in flight on each`,
+      pace: { inFlight: wsInFlight },
+    },
+    {
+      ...frames,
+      name: 'ws-cumulative',
+      what: `as ws-stream, with cumulative acks: a commit's answer stands for all frames up to a number (the bare server gives each frame its own)`,
+      acks: 'cumulative',
       pace: { inFlight: wsInFlight },
     },
     {

@@ -37,6 +37,7 @@ const BACKOFF_MIN_MS = 500;
 const BACKOFF_MAX_MS = 10_000;
 const BEFORE_EVENT = '{"type":"cart_event","payload":';
 const ACK = Buffer.from('"type":"event_ack"');
+const RECEIVED = Buffer.from('"status":"received"');
 const HEARTBEAT_ACK = Buffer.from('"type":"heartbeat_ack"');
 /** The type stands first in every text. */
 const TYPE_BYTES = 32;
@@ -111,7 +112,7 @@ function startClients(job: ManyJob): void {
   function hear(client: Client, bytes: Buffer, start: number, end: number): void {
     const type = bytes.subarray(start, Math.min(end, start + TYPE_BYTES));
     if (type.includes(HEARTBEAT_ACK)) return;
-    const isAck = type.includes(ACK);
+    const isAck = type.includes(ACK) && bytes.subarray(start, end).includes(RECEIVED);
     if (!isAck) other(client, JSON.parse(bytes.toString('utf8', start, end)));
     if (client.sentAtMs === 0) return;
     if (isAck) {
@@ -121,8 +122,9 @@ function startClients(job: ManyJob): void {
     client.sentAtMs = 0;
   }
 
-  function other(client: Client, { type, code, retryAfterMs }: Record<string, unknown>): void {
-    if (type === 'event_error') counts.refusals[String(code)] = (counts.refusals[String(code)] ?? 0) + 1;
+  function other(client: Client, { type, code, status, retryAfterMs }: Record<string, unknown>): void {
+    const refusal = type === 'event_ack' ? String(status) : String(code);
+    if (type === 'event_ack' || type === 'event_error') counts.refusals[refusal] = (counts.refusals[refusal] ?? 0) + 1;
     else if (typeof retryAfterMs === 'number') client.retryAfterMs = retryAfterMs;
   }
 

@@ -18,8 +18,8 @@ export interface Fleet {
   open(sockets: number, timeoutMs: number): Promise<void>;
   /** Those that are open now. */
   openSockets(): number;
-  /** Resolves when every event has its answer, or after `timeoutMs`. */
-  settled(timeoutMs: number): Promise<void>;
+  /** Resolves when every event has its answer, or after `timeoutMs`, with how many have none. */
+  settled(timeoutMs: number): Promise<number>;
   pace(pace: Pace, everyMs: number): void;
   /** What was counted since the last one, all processes together. */
   report(): Promise<ManyReport>;
@@ -89,11 +89,13 @@ export function startFleet(
     }
   }
 
-  async function settled(timeoutMs: number): Promise<void> {
+  async function settled(timeoutMs: number): Promise<number> {
+    const unanswered = () => members.reduce((sum, { state }) => sum + state.unanswered, 0);
     // What was sent last is told a moment later.
     await Bun.sleep(2 * STATE_INTERVAL_MS);
     const endMs = performance.now() + timeoutMs;
-    while (performance.now() < endMs && members.some(({ state }) => state.unanswered > 0)) await Bun.sleep(POLL_MS);
+    while (performance.now() < endMs && unanswered() > 0) await Bun.sleep(POLL_MS);
+    return unanswered();
   }
 
   async function reportOf(member: Member): Promise<ManyReport> {

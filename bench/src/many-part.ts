@@ -25,7 +25,7 @@ function text(run: ManyRun): string {
     `  idle              a heartbeat every ${idle.heartbeatSeconds} s from each: ${coresText(idle.cpu)}`,
     `  an event from each every ${load.everySeconds} s, for ${load.seconds} s`,
     `    acknowledged    ${count(load.eventsPerSecond)} events/s; p50 ${fixed(load.latency.p50Ms, 1)} ms, p99 ${fixed(load.latency.p99Ms, 1)} ms, most ${fixed(load.latency.maxMs, 0)} ms; ${coresText(load.cpu)}`,
-    `    per connection  ${load.acks.min} / ${load.acks.median} / ${load.acks.max} answers (fewest, median, most); ${count(load.starved)} got none; ${count(load.skipped)} turns came before the last answer`,
+    `    per connection  ${load.acks.min} / ${load.acks.median} / ${load.acks.max} answers (fewest, median, most); ${count(load.starved)} got none; ${count(load.skipped)} turns came before the last answer, ${count(load.unanswered)} events were never answered`,
     `  SIGTERM and restart: ended after ${fixed(restart.endedSeconds, 1)} s, taking connections after ${fixed(restart.acceptingSeconds, 1)} s, all back after ${fixed(restart.backSeconds, 1)} s`,
     `    handshakes      ${count(attempts.opened)}; refused ${count(attempts.refused)}, answered with an error ${count(attempts.rejected)}, without an answer ${count(attempts.timedOut)}; ${count(attempts.invited)} came when they were told to`,
     `    accept          ${fixed(restart.cpuSeconds, 1)} s of CPU until all were back, its start included`,

@@ -5,8 +5,9 @@ import { type Fleet, startFleet } from './many-fleet.ts';
 import type { Attempts } from './many-job.ts';
 import { type ProbeResult, startProbe } from './many-probe.ts';
 import type { Measured, PartContext } from './part.ts';
-import { type CpuUse, cpuBetween, cpuSeconds, memoryByProcess, type NamedProcess, readCpu } from './processes.ts';
+import { type CpuUse, cpuBetween, cpuSeconds, type NamedProcess, readCpu } from './processes.ts';
 import { median, type Percentiles, percentilesOf } from './samples.ts';
+import { settledRss } from './settled-rss.ts';
 import { startWeir, type Weir } from './weir.ts';
 
 export interface ManyRun {
@@ -39,6 +40,9 @@ export interface ManyLoad {
   readonly acks: { readonly min: number; readonly median: number; readonly max: number };
   readonly starved: number;
   readonly skipped: number;
+  /** Events that had no answer when no more were waited for, and connections that ended since the first was opened. */
+  readonly unanswered: number;
+  readonly ended: number;
   readonly refusals: Readonly<Record<string, number>>;
   readonly cpu: CpuUse;
 }
@@ -60,9 +64,6 @@ const DESCRIPTORS_SHARE = 0.75;
 const WARMUP_SHARE = 0.1;
 const OPEN_TIMEOUT_MS = 90_000;
 const BACK_TIMEOUT_MS = 60_000;
-const SETTLE_MS = 3_000;
-const READINGS = 5;
-const READING_INTERVAL_MS = 200;
 const IDLE_MS = 15_000;
 /** As the service asks in `hello`. */
 const HEARTBEAT_MS = 30_000;
@@ -102,7 +103,7 @@ export async function measureMany(context: PartContext): Promise<Measured<ManyRu
     const idle = { heartbeatSeconds: HEARTBEAT_MS / 1_000, cpu: await cpuDuring(weir, () => Bun.sleep(IDLE_MS)) };
     progress(`${sockets} WebSockets, an event from each every ${options.manyEverySeconds} s`);
     const load = await loadAll(fleet, weir, options.manyEverySeconds);
-    const used = (await settledRss(weir)) - connected.rssBytesBefore;
+    const used = (await settledRss(() => accepts(weir))) - connected.rssBytesBefore;
     progress(`${sockets} WebSockets come back after a restart`);
     const { rssBytesBefore, bytesPerSocket, connectSeconds, connectCpu } = connected;
     const restart = await restartUnder(fleet, weir, sockets, options.seed, async () => {
@@ -124,31 +125,37 @@ async function connectAll(fleet: Fleet, weir: Weir, sockets: number) {
   const warmBeganMs = performance.now();
   await fleet.open(warm, OPEN_TIMEOUT_MS);
   const warmMs = performance.now() - warmBeganMs;
-  const rssBytesBefore = await settledRss(weir);
+  const rssBytesBefore = await settledRss(() => accepts(weir));
   const beganMs = performance.now();
   const connectCpu = await cpuDuring(weir, () => fleet.open(sockets, OPEN_TIMEOUT_MS));
   const connectSeconds = (warmMs + performance.now() - beganMs) / 1_000;
-  const bytesPerSocket = ((await settledRss(weir)) - rssBytesBefore) / (sockets - warm);
+  const bytesPerSocket = ((await settledRss(() => accepts(weir))) - rssBytesBefore) / (sockets - warm);
   return { rssBytesBefore, bytesPerSocket, connectSeconds, connectCpu };
 }
 
 async function loadAll(fleet: Fleet, weir: Weir, everySeconds: number): Promise<ManyLoad> {
-  await fleet.report();
+  const earlier = await fleet.report();
   const seconds = LOAD_TURNS * everySeconds;
   fleet.pace('events', everySeconds * 1_000);
   const cpu = await cpuDuring(weir, () => Bun.sleep(seconds * 1_000));
   fleet.pace('heartbeats', HEARTBEAT_MS);
-  await fleet.settled(LAST_ANSWERS_MS);
-  const { acks, latenciesMs, skipped, refusals } = await fleet.report();
-  const events = acks.reduce((sum, one) => sum + one, 0);
+  const inTime = await fleet.report();
+  const unanswered = await fleet.settled(LAST_ANSWERS_MS);
+  const late = await fleet.report();
+  const acks = inTime.acks.map((own, at) => own + (late.acks[at] ?? 0)).toSorted((left, right) => left - right);
+  const refusals = { ...inTime.refusals };
+  for (const [code, times] of Object.entries(late.refusals)) refusals[code] = (refusals[code] ?? 0) + times;
   return {
     everySeconds,
     seconds,
-    eventsPerSecond: events / seconds,
-    latency: percentilesOf(Float64Array.from(latenciesMs)),
-    acks: { min: Math.min(...acks), median: median(acks), max: Math.max(...acks) },
+    // What was answered after the load had ended is in the latencies, and in no rate.
+    eventsPerSecond: inTime.acks.reduce((sum, one) => sum + one, 0) / seconds,
+    latency: percentilesOf(Float64Array.from([...inTime.latenciesMs, ...late.latenciesMs])),
+    acks: { min: acks[0] ?? Number.NaN, median: median(acks), max: acks.at(-1) ?? Number.NaN },
     starved: acks.filter((one) => one === 0).length,
-    skipped,
+    skipped: inTime.skipped + late.skipped,
+    unanswered,
+    ended: [earlier, inTime, late].reduce((sum, { attempts }) => sum + attempts.ended, 0),
     refusals,
     cpu,
   };
@@ -173,6 +180,8 @@ async function restartUnder(fleet: Fleet, weir: Weir, sockets: number, seed: num
 function problemsOf({ load, restart }: ManyRun): string[] {
   const refusals = Object.entries(load.refusals).map(([code, times]) => `${times} events were answered ${code}.`);
   return [
+    ...(load.unanswered > 0 ? [`${load.unanswered} events got no answer.`] : []),
+    ...(load.ended > 0 ? [`${load.ended} connections ended while the service ran.`] : []),
     ...(load.starved > 0 ? [`${load.starved} connections got no answer at all.`] : []),
     ...(restart.probe.failures > 0
       ? [`${restart.probe.failures} requests failed while the connections came back.`]
@@ -184,21 +193,14 @@ function problemsOf({ load, restart }: ManyRun): string[] {
 const accepts = (weir: Weir): NamedProcess[] => weir.processes().filter(({ name }) => name.startsWith('accept'));
 
 async function cpuDuring(weir: Weir, work: () => Promise<unknown>): Promise<CpuUse> {
-  const before = readCpu(weir.processes());
+  const watched = weir.processes();
+  const before = readCpu(watched);
   await work();
-  return cpuBetween(before, readCpu(weir.processes()));
-}
-
-/** Of the accept processes together. */
-async function settledRss(weir: Weir): Promise<number> {
-  await Bun.sleep(SETTLE_MS);
-  const readings: number[] = [];
-  for (let reading = 0; reading < READINGS; reading++) {
-    const memory = Object.values(memoryByProcess(accepts(weir)));
-    readings.push(memory.reduce((sum, { rssBytes }) => sum + rssBytes, 0));
-    await Bun.sleep(READING_INTERVAL_MS);
-  }
-  return median(readings);
+  const use = cpuBetween(before, readCpu(watched));
+  const gone = watched.filter(({ name }) => use.cpuSeconds[name] === undefined).map(({ name }) => name);
+  // Connections went with it: no figure would mean what it says.
+  if (gone.length > 0) throw new Error(`${gone.join(', ')} ended while it was measured`);
+  return use;
 }
 
 /** The most that a process of ours may have open: children inherit it. */

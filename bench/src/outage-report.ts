@@ -2,7 +2,7 @@
 import type { LoadResult } from './job.ts';
 import type { OutageData, OutagePhase } from './outage.ts';
 import type { Section } from './part.ts';
-import { count, fixed, markdownTable, percent, table } from './report.ts';
+import { count, fixed, image, markdownTable, percent, table } from './report.ts';
 import { CLICKHOUSE_NOTE } from './servers-stack.ts';
 import { lineChart } from './svg.ts';
 
@@ -27,14 +27,18 @@ export function outageSection(data: OutageData): Section {
       { x: data.restartedAtSeconds, label: 'back' },
     ],
   });
-  const markdown = [sentences(data).join('\n'), `![${title}](benchmarks/outage.svg)`, markdownTable(HEAD, rows(data))];
-  return { markdown: markdown.join('\n\n'), plots: [{ name: 'outage', title, svg }] };
+  const plot = { name: 'outage', title, svg };
+  const markdown = [sentences(data).join('\n'), image(plot), markdownTable(HEAD, rows(data))];
+  return { markdown: markdown.join('\n\n'), plots: [plot] };
 }
 
 function sentences({ eventsPerSecond, killedAtSeconds, restartedAtSeconds, samples, drain }: OutageData): string[] {
-  const most = Math.max(...samples.map(({ pendingEvents }) => pendingEvents));
+  // While nobody answers nothing is known.
+  const most = Math.max(
+    ...samples.flatMap(({ pendingEvents }) => (Number.isFinite(pendingEvents) ? pendingEvents : [])),
+  );
   return [
-    `Batches of 100 at ${count(eventsPerSecond)} events/s (open loop); ClickHouse was killed after ${fixed(killedAtSeconds, 1)} s and answered again after ${fixed(restartedAtSeconds, 1)} s.`,
+    `Batches of 100 at ${count(eventsPerSecond)} events/s (open loop); ClickHouse was killed under load after ${fixed(killedAtSeconds, 1)} s and answered again after ${fixed(restartedAtSeconds, 1)} s.`,
     `At most ${count(most)} events waited.`,
     drain === undefined
       ? 'They were not stored within the time that was waited.'

@@ -87,16 +87,18 @@ async function measureOutage(
   const samples: OutageSample[] = [];
   const watching = new AbortController();
   const watched = watch(weir, samples, now, watching.signal);
-  const run = (phase: OutagePhase, seconds: number) => {
+  const run = (phase: OutagePhase, seconds: number, began?: () => void) => {
     progress(`${phase} the outage`);
     const load = loadOf(options.outageRate);
-    return runGenerator({ ...jobOf(load, weir, options, OUTAGE_PHASES.indexOf(phase)), seconds });
+    return runGenerator({ ...jobOf(load, weir, options, OUTAGE_PHASES.indexOf(phase)), seconds }, began);
   };
   try {
     const before = await run('before', BEFORE_SECONDS);
-    await stack.kill('clickhouse');
-    const killedAtSeconds = now();
-    const during = await run('during', options.outageSeconds);
+    // As the measured seconds begin: what callers notice of the moment itself is among the figures.
+    const killed = Promise.withResolvers<number>();
+    const kill = () => stack.kill('clickhouse').then(() => killed.resolve(now()), killed.reject);
+    const [during, killedAtSeconds] = await Promise.all([run('during', options.outageSeconds, kill), killed.promise]);
+    // Between two loads: its own start takes processors that a store elsewhere would not take.
     await stack.restart('clickhouse');
     const restartedAtSeconds = now();
     const after = await run('after', afterSeconds(options));

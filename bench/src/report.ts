@@ -3,6 +3,7 @@ import type { PartResult } from './bench.ts';
 import type { Conditions } from './conditions.ts';
 import type { DrainRun } from './drain.ts';
 import type { IdleRun, SocketsRun } from './idle.ts';
+import type { Plot } from './part.ts';
 import type { MemoryByProcess } from './processes.ts';
 import type { Profile } from './profile.ts';
 
@@ -48,6 +49,11 @@ export function markdownTable(head: readonly string[], rows: readonly (readonly 
   return [line(head), line(head.map((_, column) => (column < names ? '---' : '---:'))), ...rows.map(line)].join('\n');
 }
 
+/** What stands in the docs as it stands in a terminal. */
+export const codeBlock = (text: string): string => `\`\`\`\n${text}\n\`\`\``;
+
+export const image = ({ name, title }: Pick<Plot, 'name' | 'title'>): string => `![${title}](benchmarks/${name}.svg)`;
+
 /** How much else went on while a part was measured. */
 export function disturbanceText({ seconds, busyFraction, stealFraction }: PartResult): string {
   return `${fixed(seconds, 0)} s; processors ${percent(busyFraction)} busy, ${percent(stealFraction)} stolen`;
@@ -55,7 +61,9 @@ export function disturbanceText({ seconds, busyFraction, stealFraction }: PartRe
 
 export function drainText({ eventsPerSecond, result, pending, ...drain }: DrainRun): string {
   const cores = (name: string) => fixed((result.cpu.cpuSeconds[name] ?? Number.NaN) / result.cpu.seconds, 2);
-  const most = Math.max(...pending.map(({ events }) => events), drain.pendingAtEnd);
+  const all = [...pending.map(({ events }) => events), drain.pendingAtEnd];
+  // A look at a busy service may be in vain.
+  const most = Math.max(...all.filter(Number.isFinite));
   const errors = Object.entries(result.problems).map(([name, times]) => `! ${count(times)} × ${name}`);
   if (result.unanswered > 0) errors.push(`! ${count(result.unanswered)} requests were not answered`);
   return [

@@ -3,6 +3,7 @@
  * one write; a compressed one is compressed anew, because its ids are. A slot may be used again only when the reply to it has come.
  */
 
+import { SEQ_FIRST, writeSeq } from './cumulative.ts';
 import { eventText, ID_OFFSET, type IdStamp, type Titles } from './events.ts';
 import { type Mix, mixCounts } from './mix.ts';
 import { createRandom, type Random } from './random.ts';
@@ -13,10 +14,15 @@ export type LoadKind = 'single' | 'batch' | 'ndjson' | 'ws';
 /** `flume`: a JSON array of events whose bodies are texts, whatever their number. */
 export type BodyForm = 'weir' | 'flume';
 
+/** One number in an ack for all frames up to it; else an ack for each event. */
+export type Acks = 'cumulative';
+
 export interface RingOptions {
   readonly kind: LoadKind;
   /** Default: `weir`. */
   readonly form?: BodyForm;
+  /** Of WebSocket frames: each has its number in it. */
+  readonly acks?: Acks;
   readonly slots: number;
   /** A WebSocket frame with more than one holds an array. */
   readonly eventsPerRequest: number;
@@ -49,6 +55,7 @@ interface Slot {
   readonly bytes: Uint8Array;
   readonly idOffsets: readonly number[];
   readonly mask?: { readonly key: Uint8Array; readonly from: number };
+  readonly seqOffset?: number;
 }
 
 export function createRequestRing(options: RingOptions, stamp: IdStamp): RequestRing {
@@ -78,6 +85,10 @@ export function createRequestRing(options: RingOptions, stamp: IdStamp): Request
     stamp(at) {
       const slot = slots[at] as Slot;
       const base = start(at);
+      if (slot.mask !== undefined && slot.seqOffset !== undefined) {
+        const seq = SEQ_FIRST + stamped * options.eventsPerRequest;
+        writeSeq(all, base + slot.seqOffset, seq, slot.mask.key, base + slot.mask.from);
+      }
       stamped += 1;
       for (let index = isUsed[at] === 1 ? duplicates : 0; index < slot.idOffsets.length; index++) {
         const offset = base + (slot.idOffsets[index] as number);
@@ -112,16 +123,20 @@ function slotOf(options: RingOptions, texts: readonly string[], maskKey: number)
       return linesSlot(options.host, texts);
     case 'ws': {
       const [before, after] = texts.length === 1 ? ['', ''] : ['[', ']'];
-      const { text, idOffsets } = joined(`{"type":"cart_event","payload":${before}`, texts, `${after}}`);
+      const seq = options.acks === 'cumulative' ? `${BEFORE_SEQ}${SEQ_FIRST}` : '{"type":"cart_event"';
+      const { text, idOffsets } = joined(`${seq},"payload":${before}`, texts, `${after}}`);
       const frame = clientFrame(Buffer.from(text), maskKey);
       return {
         bytes: frame.bytes,
         idOffsets: idOffsets.map((offset) => frame.payloadOffset + offset),
         mask: { key: frame.key, from: frame.payloadOffset },
+        ...(options.acks === undefined ? {} : { seqOffset: frame.payloadOffset + BEFORE_SEQ.length }),
       };
     }
   }
 }
+
+const BEFORE_SEQ = '{"type":"cart_event","seq":';
 
 interface Body {
   readonly text: string;

@@ -17,12 +17,14 @@ export interface Run {
   readonly result: LoadResult;
   readonly memory: MemoryByProcess;
   readonly load1: number;
+  /** Processes that were another one, or none, when all was over: their CPU time is not known. */
+  readonly replaced: readonly string[];
   /** How the rest of the way to the store ended; absent for a server that stores nothing. */
   readonly drain?: DrainResult;
 }
 
 export interface DrainResult {
-  /** Acknowledged but not stored when the load ended. */
+  /** Acknowledged but not stored when the load ended; NaN for several accept processes, which say so only later. */
   readonly pendingAtEnd: number;
   /** Seconds until nothing was pending; undefined when that took longer than was waited for. */
   readonly secondsUntilStored?: number;
@@ -53,7 +55,8 @@ export async function measureRounds(context: RoundsOptions): Promise<Run[]> {
   const runs: Run[] = [];
   for (const load of context.loads) {
     for (let round = 1; round <= context.options.rounds; round++) {
-      for (const server of context.servers) {
+      // By turns: what the one leaves to be done disturbs the other in every second round only.
+      for (const server of round % 2 === 0 ? context.servers.toReversed() : context.servers) {
         context.progress(`${load.name}, round ${round} of ${context.options.rounds}: ${server.name}`);
         runs.push(await runOnce(context, load, server, round));
       }
@@ -71,8 +74,14 @@ async function runOnce(context: RoundsOptions, load: Load, server: ServerUnderTe
   const threadsBefore = deliver === undefined ? undefined : readThreads(deliver.pid);
   const result = await runGenerator(jobOf(load, server, options, round));
   const memory = memoryByProcess(watch);
+  const replaced = () => {
+    const now = server.processes();
+    return watch
+      .filter(({ name, pid }) => !now.some((one) => one.name === name && one.pid === pid))
+      .map(({ name }) => name);
+  };
   const run = { load: load.name, server: server.name, round, result, memory, load1: loadavg()[0] ?? Number.NaN };
-  if (deliver === undefined) return run;
+  if (deliver === undefined) return { ...run, replaced: replaced() };
   const drained = await waitUntilStored(server);
   const { cpuSeconds } = cpuBetween(before, readCpu(all));
   const threadsAfter = readThreads(deliver.pid);
@@ -81,6 +90,7 @@ async function runOnce(context: RoundsOptions, load: Load, server: ServerUnderTe
   const ofDeliver = microsPerEvent['deliver'];
   return {
     ...run,
+    replaced: replaced(),
     drain: {
       ...drained,
       microsPerEvent,
@@ -93,9 +103,10 @@ async function runOnce(context: RoundsOptions, load: Load, server: ServerUnderTe
 }
 
 export function jobOf(load: Load, server: ServerUnderTest, options: Options, round: number): LoadJob {
-  const { kind, connections, eventsPerRequest, pace, mix = PLAIN_MIX } = load;
+  const { kind, acks, connections, eventsPerRequest, pace, mix = PLAIN_MIX } = load;
   return {
     kind,
+    ...(acks === undefined ? {} : { acks }),
     connections,
     eventsPerRequest,
     pace,
@@ -116,12 +127,12 @@ export function jobOf(load: Load, server: ServerUnderTest, options: Options, rou
 /** Waits until everything that was acknowledged is stored. */
 export async function waitUntilStored(server: ServerUnderTest): Promise<DrainResult> {
   const startMs = performance.now();
-  const pendingAtEnd = await server.pendingEvents();
+  const pendingAtEnd = await server.pendingEvents(startMs);
   let pending = pendingAtEnd;
   while (pending !== 0) {
     if (performance.now() - startMs > DRAIN_TIMEOUT_MS) return { pendingAtEnd };
     await Bun.sleep(POLL_MS);
-    pending = await server.pendingEvents();
+    pending = await server.pendingEvents(startMs);
   }
   return { pendingAtEnd, secondsUntilStored: (performance.now() - startMs) / 1000 };
 }

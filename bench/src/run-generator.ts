@@ -8,14 +8,19 @@ const ENTRY = join(import.meta.dir, 'generator.ts');
 const EXTRA_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 2_000;
 
-export type RunGenerator = (job: LoadJob) => Promise<LoadResult>;
+/** `began` is called when the measured seconds begin. */
+export type RunGenerator = (job: LoadJob, began?: () => void) => Promise<LoadResult>;
 
 export function createRunGenerator(children: Children, pinning: Pinning): RunGenerator {
-  return async (job) => {
-    const answered = Promise.withResolvers<GeneratorMessage>();
+  return async (job, began) => {
+    const answered = Promise.withResolvers<Exclude<GeneratorMessage, { type: 'began' }>>();
     const child = children.spawn({
       argv: [...pinning.generatorPrefix, process.execPath, ENTRY, JSON.stringify(job)],
-      onMessage: (message) => answered.resolve(message as GeneratorMessage),
+      onMessage(message) {
+        const read = message as GeneratorMessage;
+        if (read.type === 'began') began?.();
+        else answered.resolve(read);
+      },
     });
     const timeoutMs = (job.warmupSeconds + job.seconds) * 1000 + EXTRA_TIMEOUT_MS;
     const timer = setTimeout(() => answered.reject(new Error('the generator did not end in time')), timeoutMs);

@@ -17,8 +17,8 @@ export interface ServerUnderTest {
   processes(): NamedProcess[];
   /** Servers that it uses and that are no part of it, such as Redis: their CPU time is shown apart. */
   companions(): NamedProcess[];
-  /** Events that are acknowledged but not stored yet. */
-  pendingEvents(): Promise<number>;
+  /** Events that are acknowledged but not stored yet; NaN while that is not known of `sinceMs` (of `performance.now()`) or later. */
+  pendingEvents(sinceMs?: number): Promise<number>;
   stop(): Promise<void>;
 }
 

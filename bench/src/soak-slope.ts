@@ -23,6 +23,9 @@ const BLOCKS = 8;
 /** 97.5 % quantile of Student's distribution with BLOCKS - 2 degrees of freedom. */
 const STUDENT = 2.447;
 
+/** Slower growth than this is called flat: 1.4 GiB a day. */
+export const FLAT_BYTES_PER_MINUTE_MAX = 1024 ** 2;
+
 /** Growth of less than `perMinuteMax` is called flat. Readings are in order of time. */
 export function slopeOf(readings: readonly Reading[], perMinuteMax: number): Slope {
   const half = ((readings[0]?.seconds ?? 0) + (readings.at(-1)?.seconds ?? 0)) / 2;

@@ -4,10 +4,10 @@ import type { Children } from './children.ts';
 import { countStored } from './growth-backlog.ts';
 import { startGrowth, waitUntilAllStored } from './growth-pairs.ts';
 import type { Measured, Part, PartContext } from './part.ts';
-import { table } from './report.ts';
 import type { SoakJob, SoakResult } from './soak-clients.ts';
+import { slopeText, soakSection, soakText } from './soak-report.ts';
 import { type SoakSample, sampleOf } from './soak-samples.ts';
-import { type Slope, slopeOf } from './soak-slope.ts';
+import { FLAT_BYTES_PER_MINUTE_MAX, type Slope, slopeOf } from './soak-slope.ts';
 import type { Weir } from './weir.ts';
 
 export interface SoakData {
@@ -34,8 +34,6 @@ export interface SoakData {
 const SETTINGS = { DEDUPE_WINDOW_MS: '30000', JOURNAL_SEGMENT_BYTES: String(8 * 1024 ** 2) };
 const SAMPLE_INTERVAL_MS = 5_000;
 const SAMPLES_MIN = 20;
-/** Slower growth than this is called flat: 1.4 GiB a day. */
-const FLAT_BYTES_PER_MINUTE_MAX = 1024 ** 2;
 /** Files of the engine come and go. */
 const DESCRIPTORS_MORE_MAX = 16;
 const STOP_TIMEOUT_MS = 90_000;
@@ -49,6 +47,7 @@ export const soakPart: Part<SoakData> = {
   seconds: ({ minutes }) => 60 * minutes + EXTRA_SECONDS,
   measure: measureSoak,
   text: soakText,
+  section: soakSection,
 };
 
 async function measureSoak(context: PartContext): Promise<Measured<SoakData>> {
@@ -142,7 +141,7 @@ async function reconciled({ url }: Weir): Promise<boolean> {
   return ((await response.json()) as { balanced?: boolean }).balanced === true;
 }
 
-function problemsOf(data: SoakData, samples: readonly SoakSample[]): string[] {
+export function problemsOf(data: SoakData, samples: readonly SoakSample[]): string[] {
   const { clients, stored, storedDifferent, descriptors, rss } = data;
   const { accepted } = clients.answered;
   const problems = Object.entries(clients.problems).map(([name, times]) => `${times} × ${name}`);
@@ -158,36 +157,13 @@ function problemsOf(data: SoakData, samples: readonly SoakSample[]): string[] {
   for (const [name, { before, after }] of Object.entries(descriptors))
     if (!(after - before <= DESCRIPTORS_MORE_MAX))
       problems.push(`${name}: ${before} descriptors before, ${after} after.`);
-  for (const [name, { verdict, perMinute }] of Object.entries(rss))
-    if (verdict === 'grows') problems.push(`${name} grows by ${kilobytes(perMinute)} kB a minute.`);
+  for (const [name, slope] of Object.entries(rss)) {
+    if (slope.verdict === 'grows') problems.push(`${name} grows by ${slopeText(slope)} kB a minute.`);
+    if (slope.verdict === 'unclear')
+      problems.push(
+        `Whether ${name} grows is not clear (${slopeText(slope)} kB a minute): more --minutes would show it.`,
+      );
+  }
+  if (data.heap.verdict === 'grows') problems.push(`The heap of accept grows by ${slopeText(data.heap)} kB a minute.`);
   return problems;
-}
-
-const kilobytes = (bytes: number) => (bytes / 1000).toFixed(0);
-const megabytes = (bytes: number | undefined) => (bytes === undefined ? '–' : (bytes / 1e6).toFixed(0));
-
-function soakText({ minutes, samples, rss, pss, heap, descriptors, clients, ...data }: SoakData): string {
-  const first = samples[Math.floor(samples.length / 2)];
-  const last = samples.at(-1);
-  const slope = ({ perMinute, uncertainty }: Slope) => `${kilobytes(perMinute)} ± ${kilobytes(uncertainty)}`;
-  const rows = Object.entries(rss).map(([name, ofRss]) => [
-    name,
-    megabytes(first?.processes[name]?.rssBytes),
-    megabytes(last?.processes[name]?.rssBytes),
-    slope(ofRss),
-    slope(pss[name] as Slope),
-    ofRss.verdict,
-    `${descriptors[name]?.before} / ${descriptors[name]?.after}`,
-  ]);
-  const { accepted, duplicate, rejected } = clients.answered;
-  const idsMax = Math.max(...samples.map(({ dedupeIds }) => dedupeIds ?? 0));
-  const journalMax = Math.max(...samples.map(({ journalBytes }) => journalBytes));
-  const pendingMax = Math.max(...samples.map(({ pendingEvents }) => pendingEvents ?? 0));
-  return [
-    `${minutes} minutes, dedupe window of 30 s (at most ${idsMax} ids), segments of 8 MiB; slopes over the second half, 95 % confidence`,
-    table(['process', 'RSS MB halfway', 'at the end', 'RSS kB/min', 'PSS kB/min', 'verdict', 'descriptors idle'], rows),
-    `Heap of accept: ${slope(heap)} kB/min (${heap.verdict}). Journal folder at most ${megabytes(journalMax)} MB, at most ${pendingMax} events pending`,
-    `${accepted} accepted, ${duplicate} duplicates, ${rejected} rejected; ${clients.webSockets} WebSockets, ${clients.brokenRequests} broken requests, ${clients.queries} queries`,
-    `${data.stored} stored, ${data.storedDifferent} of them different; reconciled: ${data.isBalanced ? 'even' : 'not even'}`,
-  ].join('\n');
 }

@@ -17,6 +17,7 @@ function run(server: 'weir' | 'bare', round: number, eventsPerSecond: number, cp
     round,
     memory: {},
     load1: 1,
+    replaced: [],
     result: {
       eventsSent: events * 1.5,
       events,
@@ -100,6 +101,24 @@ test('a process that was replaced while it was measured does not spoil the other
   const replaced = { ...first, result: { ...first.result, cpu: { ...first.result.cpu, cpuSeconds: left } } };
   const weir = summarise([...others, replaced]).find(({ server }) => server === 'weir');
   expect(weir?.microsPerEvent['accept']).toBeCloseTo(22.5, 9);
+});
+
+test('a round in which a process was replaced is an error, and no sum is made of the others', () => {
+  const [first, bare] = RUNS as [Run, Run];
+  const { accept: _gone, ...left } = first.result.cpu.cpuSeconds;
+  const { accept: _too, ...stored } = STORED.microsPerEvent;
+  const run = {
+    ...first,
+    replaced: ['accept'],
+    result: { ...first.result, cpu: { ...first.result.cpu, cpuSeconds: left } },
+    drain: { ...(first.drain as NonNullable<Run['drain']>), microsPerEvent: stored },
+  };
+  expect(frontMicros(run)).toBeNaN();
+  expect(ratios([run, bare])[0]?.allCpu.median).toBeNaN();
+  expect(errorsOf([run])).toEqual({ 'accept was replaced while it was measured': 1 });
+  const { replaced } = { replaced: ['deliver'] };
+  expect(frontMicros({ ...first, replaced })).toBeCloseTo(25, 9);
+  expect(ratios([{ ...first, replaced }, bare])[0]?.allCpu.median).toBeNaN();
 });
 
 test('wrong answers and unanswered requests add up over the rounds', () => {

@@ -61,19 +61,23 @@ export function microsPerEvent(run: Run, process: string): number {
   return seconds === undefined ? Number.NaN : (seconds * 1e6) / run.result.events;
 }
 
+/** Processes that answer nobody. */
+const BEHIND = ['deliver', 'supervisor'];
+
 /** CPU per event of what answers, in microseconds, while it was measured. */
 export function frontMicros(run: Run): number {
   const names = Object.keys(run.result.cpu.cpuSeconds).filter((name) => name !== 'generator');
   const accepts = names.filter((name) => name === 'accept' || name.startsWith('accept-'));
   const front = accepts.length > 0 ? accepts : names;
+  if (run.replaced.some((name) => !BEHIND.includes(name))) return Number.NaN;
   return front.length === 0 ? Number.NaN : front.reduce((sum, name) => sum + microsPerEvent(run, name), 0);
 }
 
 const OWN_PROCESSES = /^(accept(-\d+)?|deliver|supervisor)$/;
 
 /** CPU per event of all of Weir's processes until everything was stored; NaN where nothing is stored. */
-function allMicros({ drain }: Run): number {
-  if (drain?.microsPerEvent === undefined) return Number.NaN;
+function allMicros({ drain, replaced }: Run): number {
+  if (drain?.microsPerEvent === undefined || replaced.length > 0) return Number.NaN;
   const own = Object.entries(drain.microsPerEvent).filter(([name]) => OWN_PROCESSES.test(name));
   return own.reduce((sum, [, micros]) => sum + micros, 0);
 }
@@ -147,14 +151,17 @@ function storedSummary(
 }
 
 /** Empty when every request was answered as it should be. */
-export function errorsOf(runs: readonly Pick<Run, 'result'>[]): Record<string, number> {
+export function errorsOf(
+  runs: readonly (Pick<Run, 'result'> & Partial<Pick<Run, 'replaced'>>)[],
+): Record<string, number> {
   const errors: Record<string, number> = {};
   const add = (name: string, count: number) => {
     if (count > 0) errors[name] = (errors[name] ?? 0) + count;
   };
-  for (const { result } of runs) {
+  for (const { result, replaced = [] } of runs) {
     for (const [name, count] of Object.entries(result.problems)) add(name, count);
     add('unanswered', result.unanswered);
+    for (const name of replaced) add(`${name} was replaced while it was measured`, 1);
     add('round in which nothing was answered', result.events === 0 ? 1 : 0);
   }
   return errors;

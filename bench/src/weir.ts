@@ -21,7 +21,7 @@ interface Health {
     readonly kafka?: { readonly state?: string };
   };
   /** With more than one accept process. */
-  readonly workers?: readonly { readonly state?: string }[];
+  readonly workers?: readonly { readonly state?: string; readonly reportAgeMs?: number }[];
   readonly dedupe?: { readonly ids?: number };
 }
 
@@ -99,7 +99,7 @@ export async function startWeir(options: WeirOptions): Promise<Weir> {
     processes,
     companions: options.companions ?? (() => []),
     health: () => health(url),
-    pendingEvents: async () => (await health(url))?.services?.journal?.pendingEvents ?? Number.NaN,
+    pendingEvents: (sinceMs) => pendingEvents(url, sinceMs),
     crash,
     stop,
   };
@@ -128,6 +128,16 @@ async function ready(url: string, child: Child): Promise<Weir['startMs']> {
 function isConnected({ services, workers = [] }: Health = {}): boolean {
   const used = [services?.clickhouse, services?.redis, services?.kafka].filter((one) => one !== undefined);
   return services?.clickhouse !== undefined && [...used, ...workers].every(({ state }) => state === 'healthy');
+}
+
+/** Several accept processes tell each other only from time to time; one that was not heard of for long is in no sum. */
+export async function pendingEvents(url: string, sinceMs = Number.NEGATIVE_INFINITY): Promise<number> {
+  const askedMs = performance.now();
+  const found = await health(url);
+  const agesMs = (found?.workers ?? []).map(({ reportAgeMs = Number.POSITIVE_INFINITY }) => reportAgeMs);
+  const oldestMs = Math.max(0, ...agesMs);
+  if (oldestMs === Number.POSITIVE_INFINITY || askedMs - oldestMs < sinceMs) return Number.NaN;
+  return found?.services?.journal?.pendingEvents ?? Number.NaN;
 }
 
 /** Undefined while nobody answers. */

@@ -33,7 +33,7 @@ function startServer(port = 0) {
       message(ws, text) {
         const { type, payload } = JSON.parse(String(text));
         if (type === 'cart_event') ids.push(payload.eventId);
-        ws.send(`{"type":"${type === 'cart_event' ? 'event_ack' : 'heartbeat_ack'}"}`);
+        ws.send(type === 'cart_event' ? '{"type":"event_ack","status":"received"}' : '{"type":"heartbeat_ack"}');
       },
       close: (ws) => void sockets.delete(ws),
     },

@@ -5,8 +5,11 @@ import { until } from './until.ts';
 export interface RawSocket {
   /** Sends this text so many times, as fast as the service takes it, and reads nothing. */
   flood(text: string, times: number): void;
-  /** Reads what the service had left to say. `code` of the close frame; `reset` when there was none. */
-  readRest(): Promise<{ readonly code: number | 'reset'; readonly lastText: string }>;
+  /**
+   * Reads what the service had left to say. `code` of the close frame; `reset` when there was none. `isWarned`: it said
+   * `overloaded`, which answers to what came before may follow.
+   */
+  readRest(): Promise<{ readonly code: number | 'reset'; readonly isWarned: boolean }>;
 }
 
 const TEXT = 1;
@@ -57,7 +60,7 @@ export async function startRawSocket(port: number): Promise<RawSocket> {
     await until(() => ended, 'the connection has ended');
     socket.destroy();
     const stream = Buffer.concat(chunks);
-    return lastFrames(stream.subarray(stream.indexOf('\r\n\r\n') + 4));
+    return ending(stream.subarray(stream.indexOf('\r\n\r\n') + 4));
   }
 
   return { flood, readRest };
@@ -74,9 +77,9 @@ function clientFrame(text: string): Buffer {
   return Buffer.concat([head, body]);
 }
 
-/** The last text and the close code in a server's stream of frames. */
-function lastFrames(stream: Buffer): { code: number | 'reset'; lastText: string } {
-  let lastText = '';
+/** What a server's stream of frames ends with. */
+function ending(stream: Buffer): { code: number | 'reset'; isWarned: boolean } {
+  let isWarned = false;
   let at = 0;
   while (at + 2 <= stream.length) {
     const opcode = (stream[at] as number) & 0x0f;
@@ -91,8 +94,8 @@ function lastFrames(stream: Buffer): { code: number | 'reset'; lastText: string 
     }
     const payload = stream.subarray(at, at + length);
     at += length;
-    if (opcode === CLOSE && payload.length >= 2) return { code: payload.readUInt16BE(0), lastText };
-    if (opcode === TEXT) lastText = payload.toString();
+    if (opcode === CLOSE && payload.length >= 2) return { code: payload.readUInt16BE(0), isWarned };
+    if (opcode === TEXT && payload.toString().startsWith('{"type":"overloaded"')) isWarned = true;
   }
-  return { code: 'reset', lastText };
+  return { code: 'reset', isWarned };
 }

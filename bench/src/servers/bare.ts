@@ -37,7 +37,13 @@ async function countLines(request: Request): Promise<number> {
   return events;
 }
 
-const server = Bun.serve({
+interface Frame {
+  readonly type: string;
+  readonly seq?: number;
+  readonly payload: EventLike | readonly EventLike[];
+}
+
+const server = Bun.serve<{ isCumulative: boolean }>({
   hostname: '127.0.0.1',
   port: 0,
   development: false,
@@ -51,12 +57,22 @@ const server = Bun.serve({
       const events = await readEvents(request);
       return Response.json({ totalEvents: events, successful: events }, { status: 202 });
     }
-    if (request.url.endsWith('/events/stream') && self.upgrade(request)) return undefined;
+    if (request.url.endsWith('/events/stream') && self.upgrade(request, { data: { isCumulative: false } }))
+      return undefined;
     return new Response('not found', { status: 404 });
   },
   websocket: {
     message(socket, message) {
-      const { payload } = JSON.parse(message as string) as { readonly payload: EventLike | readonly EventLike[] };
+      const { type, seq = 0, payload } = JSON.parse(message as string) as Frame;
+      if (type === 'subscribe') {
+        socket.data.isCumulative = true;
+        return;
+      }
+      if (socket.data.isCumulative) {
+        const last = seq + (Array.isArray(payload) ? payload.length : 1) - 1;
+        socket.send(`{"type":"event_ack","throughSeq":${last}}`);
+        return;
+      }
       const send = ({ eventId }: EventLike) =>
         socket.send(`{"type":"event_ack","eventId":"${eventId}","status":"received"}`);
       // Messages that are sent while one is handled leave together.

@@ -3,6 +3,7 @@
  * driven faster by this generator, so the rate reached here says how much room the generator has.
  */
 
+import { SEQ_FIRST } from '../cumulative.ts';
 import { ARRAY_EVENTS } from '../loads.ts';
 import { clientFrameEnd } from '../ws-frames.ts';
 import { announce } from './announce.ts';
@@ -12,11 +13,18 @@ const SWITCHING = Buffer.from('HTTP/1.1 101 Switching Protocols\r\nUpgrade: webs
 const ACK = Buffer.concat([Buffer.from([0x81, 40]), Buffer.from('{"type":"event_ack","status":"received"}')]);
 /** A frame with this many bytes is an array of so many events: this server parses nothing. */
 const ARRAY_BYTES_MIN = 10_000;
+/** One with so few is the wish for cumulative acks. */
+const SUBSCRIBE_BYTES_MAX = 100;
 const HEAD_END = Buffer.from('\r\n\r\n');
 const LENGTH = Buffer.from('Content-Length: ');
 const CHUNKED = Buffer.from('Transfer-Encoding: chunked');
 /** Neither JSON nor a chunk's size has it inside. */
 const CHUNKS_END = Buffer.from('\r\n0\r\n\r\n');
+
+function throughAck(events: number): Buffer {
+  const text = `{"type":"event_ack","throughSeq":${SEQ_FIRST - 1 + events}}`;
+  return Buffer.concat([Buffer.from([0x81, text.length]), Buffer.from(text)]);
+}
 
 interface Peer {
   isWebSocket: boolean;
@@ -27,17 +35,23 @@ interface Peer {
   rest: Buffer;
   /** Of the present frame. */
   acks: number;
+  isCumulative: boolean;
+  /** Events of frames that came whole, while acks are cumulative. */
+  through: number;
 }
 
 function read(peer: Peer, chunk: Buffer): Buffer[] {
   const replies: Buffer[] = [];
+  const { through } = peer;
   let bytes = peer.rest.length === 0 ? chunk : Buffer.concat([peer.rest, chunk]);
   while (bytes.length > 0) {
     if (peer.missing > 0) {
       const taken = Math.min(peer.missing, bytes.length);
       peer.missing -= taken;
       bytes = bytes.subarray(taken);
-      if (peer.missing === 0) replies.push(...(peer.isWebSocket ? Array(peer.acks).fill(ACK) : [ACCEPTED]));
+      if (peer.missing > 0) continue;
+      if (peer.isCumulative) peer.through += peer.acks;
+      else replies.push(...(peer.isWebSocket ? Array(peer.acks).fill(ACK) : [ACCEPTED]));
       continue;
     }
     if (peer.isChunked) {
@@ -55,7 +69,8 @@ function read(peer: Peer, chunk: Buffer): Buffer[] {
       const end = clientFrameEnd(bytes);
       if (end === undefined) break;
       peer.missing = end;
-      peer.acks = end > ARRAY_BYTES_MIN ? ARRAY_EVENTS : 1;
+      peer.isCumulative ||= end < SUBSCRIBE_BYTES_MAX;
+      peer.acks = end < SUBSCRIBE_BYTES_MAX ? 0 : end > ARRAY_BYTES_MIN ? ARRAY_EVENTS : 1;
       continue;
     }
     const headEnd = bytes.indexOf(HEAD_END);
@@ -76,6 +91,7 @@ function read(peer: Peer, chunk: Buffer): Buffer[] {
     }
   }
   peer.rest = Buffer.from(bytes);
+  if (peer.through > through) replies.push(throughAck(peer.through));
   return replies;
 }
 
@@ -84,7 +100,15 @@ const listener = Bun.listen<Peer>({
   port: 0,
   socket: {
     open(socket) {
-      socket.data = { isWebSocket: false, isChunked: false, missing: 0, rest: Buffer.alloc(0), acks: 1 };
+      socket.data = {
+        isWebSocket: false,
+        isChunked: false,
+        missing: 0,
+        rest: Buffer.alloc(0),
+        acks: 1,
+        isCumulative: false,
+        through: 0,
+      };
       socket.setNoDelay(true);
     },
     data(socket, chunk) {
