@@ -52,6 +52,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   JOURNAL_SEGMENT_BYTES: String(1 << 20),
   DISK_RESERVE_BYTES: '0',
   FLUSH_INTERVAL_MS: '5',
+  STORE_INTERVAL_MS: '0',
   ACK_TIMEOUT_MS: '1000',
   BLOCK_ROWS_MAX: '500',
 };

@@ -11,7 +11,12 @@ import * as settings from './settings.ts';
 
 export async function buildSinks(config: Config, store: Store, logger: Logger): Promise<readonly SinkEntry[]> {
   return [
-    { sink: createStoreSink(store, { logger }), from: 'oldest', required: true },
+    {
+      sink: createStoreSink(store, { logger }),
+      from: 'oldest',
+      required: true,
+      blockIntervalMs: config.STORE_INTERVAL_MS,
+    },
     ...(config.kafkaBrokers.length === 0 ? [] : [await buildKafka(config, logger)]),
     ...(Object.keys(config.downstreams).length === 0 ? [] : await buildDownstreams(config, logger)),
   ];

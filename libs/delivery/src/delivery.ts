@@ -144,6 +144,7 @@ export function createDelivery(options: DeliveryOptions): Delivery {
       runner,
       state,
       limits,
+      blockIntervalMs: entry.blockIntervalMs ?? 0,
       clock,
       logger,
       cursor,

@@ -16,6 +16,8 @@ export interface SinkEntry {
   /** Needed with `required: false`, and only then: past either limit what waits is parked as one dead letter. */
   readonly backlogEventsMax?: number;
   readonly backlogBytesMax?: number;
+  /** Milliseconds from one block to the next that is not full, where few large ones are much cheaper. Default 0. */
+  readonly blockIntervalMs?: number;
 }
 
 /** The limits of an optional sink; undefined for a required one. */

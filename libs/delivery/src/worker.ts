@@ -25,6 +25,7 @@ export interface WorkerOptions extends DeliverySignals {
   readonly runner: SinkRunner;
   readonly state: State;
   readonly limits: DeliveryLimits;
+  readonly blockIntervalMs: number;
   readonly clock: DeliveryClock;
   readonly logger: DeliveryLogger;
   /** Where the sink is. */
@@ -70,7 +71,12 @@ export function createWorker(options: WorkerOptions): Worker {
   const bell = createBell();
   const cutter = createBlockCutter(reader, { rowsMax: limits.blockRowsMax, bytesMax: limits.blockBytesMax });
   const batcher = createBatcher(
-    { rowsMax: limits.blockRowsMax, bytesMax: limits.blockBytesMax, intervalMs: limits.flushIntervalMs },
+    {
+      rowsMax: limits.blockRowsMax,
+      bytesMax: limits.blockBytesMax,
+      intervalMs: limits.flushIntervalMs,
+      paceMs: options.blockIntervalMs,
+    },
     clock.nowMs,
   );
   const persist = createPersist({

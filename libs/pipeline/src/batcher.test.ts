@@ -54,3 +54,26 @@ test('after a batch was taken a new interval starts, and an old flush is done wi
   batcher.waiting(7, 70);
   expect(batcher.dueInMs()).toBe(200);
 });
+
+test('with a pace, batches that are not full keep their distance; what comes after a pause does not wait for it', () => {
+  const clock = { ms: 1_000 };
+  const limits = { rowsMax: 100, bytesMax: 10_000, intervalMs: 200, paceMs: 1_000 };
+  const batcher = createBatcher(limits, () => clock.ms);
+  batcher.waiting(1, 10);
+  expect(batcher.dueInMs()).toBe(200);
+  clock.ms += 200;
+  batcher.taken();
+  clock.ms += 50;
+  batcher.waiting(1, 10);
+  expect(batcher.dueInMs()).toBe(950);
+  // Full, or asked for, it goes at once.
+  batcher.waiting(100, 10);
+  expect(batcher.dueInMs()).toBe(0);
+  batcher.waiting(2, 20);
+  batcher.flush();
+  expect(batcher.dueInMs()).toBe(0);
+  batcher.taken();
+  clock.ms += 5_000;
+  batcher.waiting(1, 10);
+  expect(batcher.dueInMs()).toBe(200);
+});

@@ -5,6 +5,8 @@ export interface BatchLimits {
   readonly bytesMax: number;
   /** Milliseconds that the first row of a batch may wait for others. */
   readonly intervalMs: number;
+  /** Milliseconds from one batch to the next that is not full. What comes after a pause does not wait for it. Default 0. */
+  readonly paceMs?: number;
 }
 
 export interface Batcher {
@@ -24,6 +26,7 @@ export function createBatcher(limits: BatchLimits, nowMs: () => number): Batcher
   let bytes = 0;
   let firstSeenMs = 0;
   let flushAsked = false;
+  let takenMs = Number.NEGATIVE_INFINITY;
 
   return {
     waiting(rowsNow, bytesNow) {
@@ -37,12 +40,13 @@ export function createBatcher(limits: BatchLimits, nowMs: () => number): Batcher
     dueInMs() {
       if (rows <= 0) return undefined;
       if (flushAsked || rows >= limits.rowsMax || bytes >= limits.bytesMax) return 0;
-      return Math.max(0, firstSeenMs + limits.intervalMs - nowMs());
+      return Math.max(0, Math.max(firstSeenMs + limits.intervalMs, takenMs + (limits.paceMs ?? 0)) - nowMs());
     },
     taken() {
       rows = 0;
       bytes = 0;
       flushAsked = false;
+      takenMs = nowMs();
     },
   };
 }
