@@ -46,7 +46,9 @@ export async function runBench(context: BenchContext, save: (results: Results) =
   const conditions = readConditions(folder, options.pin);
   print(conditionsText(conditions));
   const parts: Record<string, PartResult> = {};
-  const results = { conditions, options: { ...options, parts: [...options.parts] }, parts };
+  // Where things lie on this machine is nobody's business.
+  const shown = { ...options, parts: [...options.parts], jsonFile: undefined, folder: undefined };
+  const results = { conditions, options: shown, parts };
   for (const part of allParts.filter(({ name }) => options.parts.has(name))) {
     const result = await measurePart(part, prepared);
     parts[part.name] = result;
