@@ -1,8 +1,9 @@
 import { afterEach, expect, test } from 'bun:test';
-import { type Journal, type JournalOptions, listJournals, openJournal, openJournalReader } from '@libs/journal';
-import { createVolatileDisk, type VolatileDisk } from '@libs/journal/testing';
+import { type Journal, type JournalOptions, listJournals, openJournalReader } from '@libs/journal';
+import { newDisk, openOn, type VolatileDisk } from '@libs/journal/testing';
 import { createEventModel, DEFAULT_EVENT_LIMITS, type EventModel } from '@libs/models';
 import type { Accept, Outcome } from '@libs/pipeline';
+import { validEvent } from '../test/valid-event.ts';
 import { createAccept } from './accept.ts';
 import { createStoredProgress } from './stored-watch.ts';
 
@@ -33,25 +34,9 @@ interface StartOptions extends Partial<JournalOptions> {
   readonly model?: EventModel;
 }
 
-function newDisk(): VolatileDisk {
-  const disk = createVolatileDisk();
-  disk.makeFolder('/data');
-  return disk;
-}
-
 function start({ ackTimeoutMs = 60_000, model = MODEL, ...options }: StartOptions = {}): Service {
   const disk = newDisk();
-  const journal = openJournal({
-    disk,
-    dataFolder: '/data',
-    worker: 0,
-    workers: 1,
-    limits: LIMITS,
-    log: () => undefined,
-    onDurable: () => undefined,
-    onFailed: () => undefined,
-    ...options,
-  });
+  const { journal } = openOn(disk, { limits: LIMITS, ...options });
   open.push(journal);
   const service: Service = { journal, disk, flushes: 0 } as never;
   const stored = createStoredProgress({
@@ -65,15 +50,7 @@ function start({ ackTimeoutMs = 60_000, model = MODEL, ...options }: StartOption
 }
 
 function event(eventId: string, more: object = {}): Record<string, unknown> {
-  return {
-    eventId,
-    eventType: 'item_added',
-    timestamp: '2026-01-02T03:04:05.678Z',
-    sessionId: 'session-1',
-    storeId: 'store-1',
-    data: { n: eventId },
-    ...more,
-  };
+  return validEvent(eventId, { data: { n: eventId }, ...more });
 }
 
 function rows({ disk, journal }: Service): Record<string, unknown>[] {

@@ -1,10 +1,11 @@
 import { afterEach, expect, test } from 'bun:test';
 import type { ClaimVerdict } from '@libs/database/redis';
-import { type Journal, openJournal } from '@libs/journal';
-import { createVolatileDisk } from '@libs/journal/testing';
+import type { Journal } from '@libs/journal';
+import { newDisk, openOn } from '@libs/journal/testing';
 import { createEventModel, DEFAULT_EVENT_LIMITS } from '@libs/models';
 import type { Accept, Outcome } from '@libs/pipeline';
 import fc from 'fast-check';
+import { validEvent } from '../test/valid-event.ts';
 import { createAccept } from './accept.ts';
 import { type AskedWindow, createClaims } from './claims.ts';
 
@@ -74,17 +75,9 @@ interface Instance {
 }
 
 function start(window: AskedWindow, keysMax = 1_000, monotonicMs: () => number = () => performance.now()): Instance {
-  const disk = createVolatileDisk();
-  disk.makeFolder('/data');
-  const journal = openJournal({
-    disk,
-    dataFolder: '/data',
-    worker: 0,
-    workers: 1,
+  const disk = newDisk();
+  const { journal } = openOn(disk, {
     limits: { segmentBytes: 1 << 20, bytesMax: 1 << 24, diskReserveBytes: 1, windowMs: 3_600_000, idsMax: 100_000 },
-    log: () => undefined,
-    onDurable: () => undefined,
-    onFailed: () => undefined,
   });
   open.push(journal);
   const stored = { reached: () => Promise.resolve(), levelOf: () => 'journal' as const };
@@ -93,17 +86,6 @@ function start(window: AskedWindow, keysMax = 1_000, monotonicMs: () => number =
     journal,
     accept: createAccept({ model: MODEL, journal, stored, wallMs: Date.now, claims }),
     setFreeBytes: disk.setFreeBytes,
-  };
-}
-
-function event(eventId: string): Record<string, unknown> {
-  return {
-    eventId,
-    eventType: 'item_added',
-    timestamp: '2026-01-02T03:04:05.678Z',
-    sessionId: 'session-1',
-    storeId: 'store-1',
-    data: {},
   };
 }
 
@@ -116,11 +98,13 @@ test('a second instance is told duplicate once the first copy is durable, and re
   const one = start(window.forOwner('one'));
   const two = start(window.forOwner('two'));
   window.claimed.set(keyOf('a'), 'one');
-  expect(await two.accept([event('a')], JOURNAL)).toEqual([
+  expect(await two.accept([validEvent('a')], JOURNAL)).toEqual([
     { kind: 'retry', code: 'claimed_elsewhere', message: expect.any(String), afterMs: 500 },
   ]);
-  expect(kinds(await one.accept([event('a')], JOURNAL))).toEqual(['accepted']);
-  expect(await two.accept([event('a')], JOURNAL)).toEqual([{ kind: 'duplicate', level: 'journal', elsewhere: COPY }]);
+  expect(kinds(await one.accept([validEvent('a')], JOURNAL))).toEqual(['accepted']);
+  expect(await two.accept([validEvent('a')], JOURNAL)).toEqual([
+    { kind: 'duplicate', level: 'journal', elsewhere: COPY },
+  ]);
 });
 
 test('nothing is confirmed before it is durable', async () => {
@@ -134,7 +118,7 @@ test('nothing is confirmed before it is durable', async () => {
       inner.confirm(keys);
     },
   });
-  await service.accept([event('a'), event('b')], JOURNAL);
+  await service.accept([validEvent('a'), validEvent('b')], JOURNAL);
   expect(order).toEqual(['confirm 2 durable 2']);
 });
 
@@ -142,10 +126,10 @@ test('copies of an id that is being asked for wait for the one answer and share 
   const window = createWindow();
   const service = start(window.forOwner('one'));
   window.hold();
-  const first = service.accept([event('a'), event('a')], JOURNAL);
-  const second = service.accept([event('a')], JOURNAL);
+  const first = service.accept([validEvent('a'), validEvent('a')], JOURNAL);
+  const second = service.accept([validEvent('a')], JOURNAL);
   while (window.calls.length === 0) await Bun.sleep(1);
-  const third = service.accept([event('a'), event('b')], JOURNAL);
+  const third = service.accept([validEvent('a'), validEvent('b')], JOURNAL);
   window.letGo();
   expect(kinds(await first)).toEqual(['accepted', 'duplicate']);
   expect(kinds(await second)).toEqual(['duplicate']);
@@ -157,9 +141,9 @@ test('what one turn of the event loop brings is one question; while it is under 
   const window = createWindow();
   const service = start(window.forOwner('one'));
   window.hold();
-  const all = Array.from({ length: 5 }, (_, at) => service.accept([event(`a${at}`)], JOURNAL));
+  const all = Array.from({ length: 5 }, (_, at) => service.accept([validEvent(`a${at}`)], JOURNAL));
   while (window.calls.length === 0) await Bun.sleep(1);
-  all.push(...Array.from({ length: 7 }, (_, at) => service.accept([event(`b${at}`)], JOURNAL)));
+  all.push(...Array.from({ length: 7 }, (_, at) => service.accept([validEvent(`b${at}`)], JOURNAL)));
   window.letGo();
   const outcomes = (await Promise.all(all)).flat();
   expect(window.calls.map(({ keys }) => keys.length)).toEqual([5, 7]);
@@ -172,7 +156,12 @@ test('a batch is asked for as a whole, so that a copy of one of its events does 
   const window = createWindow();
   window.hold();
   const one = start(window.forOwner('one'), 3);
-  const answers = ['ab', 'cde', 'd', 'fghi', 'j'].map((batch) => one.accept([...batch].map(event), JOURNAL));
+  const answers = ['ab', 'cde', 'd', 'fghi', 'j'].map((batch) =>
+    one.accept(
+      [...batch].map((eventId) => validEvent(eventId)),
+      JOURNAL,
+    ),
+  );
   while (window.calls.length === 0) await Bun.sleep(1);
   window.letGo();
   expect(
@@ -185,11 +174,13 @@ test('a window that is away costs the flag and nothing else, and the ids are con
   const window = createWindow();
   const service = start(window.forOwner('one'));
   window.away(true);
-  expect(await service.accept([event('a')], JOURNAL)).toMatchObject([{ kind: 'accepted', deduplication: 'local' }]);
-  expect(await service.accept([event('a')], JOURNAL)).toEqual([{ kind: 'duplicate', level: 'journal' }]);
+  expect(await service.accept([validEvent('a')], JOURNAL)).toMatchObject([
+    { kind: 'accepted', deduplication: 'local' },
+  ]);
+  expect(await service.accept([validEvent('a')], JOURNAL)).toEqual([{ kind: 'duplicate', level: 'journal' }]);
   expect(window.confirmed.has(keyOf('a'))).toBe(true);
   window.away(false);
-  const [outcome] = await service.accept([event('b')], JOURNAL);
+  const [outcome] = await service.accept([validEvent('b')], JOURNAL);
   expect(outcome).not.toHaveProperty('deduplication');
 });
 
@@ -197,7 +188,10 @@ test('failOnError: one id that somebody else holds refuses all and gives every c
   const window = createWindow();
   const service = start(window.forOwner('one'));
   window.claimed.set(keyOf('b'), 'two');
-  const outcomes = await service.accept([event('a'), event('b'), event('c')], { ack: 'journal', atomic: true });
+  const outcomes = await service.accept([validEvent('a'), validEvent('b'), validEvent('c')], {
+    ack: 'journal',
+    atomic: true,
+  });
   expect(new Set(outcomes.map((one) => one.kind === 'retry' && one.code))).toEqual(new Set(['claimed_elsewhere']));
   expect(window.claimed.size).toBe(1);
   expect(service.journal.durableSeq()).toBe(0);
@@ -209,7 +203,7 @@ test('what finds no room gives its claim back', async () => {
   service.setFreeBytes(0);
   while (service.journal.noRoom(1, 1) === undefined) await Bun.sleep(5);
   for (const atomic of [false, true])
-    expect(await service.accept([event('a')], { ack: 'journal', atomic })).toMatchObject([
+    expect(await service.accept([validEvent('a')], { ack: 'journal', atomic })).toMatchObject([
       { kind: 'retry', code: 'journal_full' },
     ]);
   expect(window.claimed.size).toBe(0);
@@ -220,7 +214,7 @@ test('an answer that comes too late is asked for again before anything is append
   let nowMs = 0;
   const service = start(window.forOwner('one'), 1_000, () => nowMs);
   window.hold();
-  const waiting = service.accept([event('a')], JOURNAL);
+  const waiting = service.accept([validEvent('a')], JOURNAL);
   while (window.calls.length === 0) await Bun.sleep(1);
   // The process was frozen: its claim has ended, and another one has taken the event in.
   nowMs = 60_000;
@@ -243,7 +237,7 @@ test('whatever two instances are sent, each id gets in at one of them only, and 
       const instances = [start(window.forOwner('one'), keysMax), start(window.forOwner('two'), keysMax)];
       const answers = steps.map(({ at, ids }) =>
         (instances[at] as Instance).accept(
-          ids.map((id) => event(`e${id}`)),
+          ids.map((id) => validEvent(`e${id}`)),
           JOURNAL,
         ),
       );

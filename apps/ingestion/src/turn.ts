@@ -50,9 +50,7 @@ export function createTurn({ accept, count, commit }: TurnDeps): Turn {
       const records = item.records();
       if (records.length === 0) continue;
       if (item.accept !== undefined) {
-        const alone = new Call();
-        alone.add(item, records);
-        void submit(alone, startedMs, item.accept);
+        void submit(new Call().add(item, records), startedMs, item.accept);
         continue;
       }
       if (call.records.length > 0 && call.records.length + records.length > TURN_EVENTS_MAX) {
@@ -88,11 +86,13 @@ class Call {
   readonly records: unknown[] = [];
   readonly origins: Origin[] = [];
 
-  add(item: TurnItem, records: readonly unknown[]): void {
+  add(item: TurnItem, records: readonly unknown[]): this {
+    const { origin } = item;
     this.items.push({ item, first: this.records.length });
     for (const record of records) {
       this.records.push(record);
-      this.origins.push(item.origin);
+      this.origins.push(origin);
     }
+    return this;
   }
 }

@@ -11,6 +11,7 @@ import { lacks, type Redis, startRedis } from '@libs/services';
 import { createAccept } from '../src/accept.ts';
 import { createSharedDedupe, type SharedDedupe } from '../src/shared-dedupe.ts';
 import { createStoredProgress, type StoredProgress } from '../src/stored-watch.ts';
+import { validEvent } from './valid-event.ts';
 
 const MODEL = createEventModel({ limits: DEFAULT_EVENT_LIMITS });
 const SEGMENT_BYTES = 64 * 1024;
@@ -285,14 +286,7 @@ function hasColumn({ dataFolder }: Process): boolean {
 }
 
 function event(eventId: string): Record<string, unknown> {
-  return {
-    eventId,
-    eventType: 'item_added',
-    timestamp: '2026-01-02T03:04:05.678Z',
-    sessionId: 'session-1',
-    storeId: 'store-1',
-    data: { note: 'x'.repeat(200) },
-  };
+  return validEvent(eventId, { data: { note: 'x'.repeat(200) } });
 }
 
 async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {

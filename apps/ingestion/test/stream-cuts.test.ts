@@ -4,8 +4,9 @@
  */
 import { afterEach, describe, expect, test } from 'bun:test';
 import { type Cut, startCutter } from './stream-cutter.ts';
-import { realEvent, startRealStream } from './stream-real.ts';
+import { startRealStream } from './stream-real.ts';
 import { cartEvent, connect, waitUntil } from './stream-testing.ts';
+import { validEvent } from './valid-event.ts';
 
 type Service = Awaited<ReturnType<typeof startRealStream>>;
 let service: Service;
@@ -64,7 +65,7 @@ async function travel(name: string, port: number, isCumulative: boolean): Promis
   function sendLeft(socket: WebSocket, seqs: readonly number[]): void {
     const [first] = seqs;
     if (first === undefined) return;
-    const events = seqs.map((seq) => realEvent(`${name}-${seq}`, REJECTED_SEQS.has(seq) ? { sessionId: '' } : {}));
+    const events = seqs.map((seq) => validEvent(`${name}-${seq}`, REJECTED_SEQS.has(seq) ? { sessionId: '' } : {}));
     socket.send(JSON.stringify(cartEvent(events.length === 1 ? events[0] : events, { seq: first })));
   }
 
@@ -138,7 +139,7 @@ describe('around a commit', () => {
     service = await startRealStream();
     const first = await connect(service.url);
     const releaseSyncs = service.disk.holdSyncs();
-    first.send(cartEvent([realEvent('a'), realEvent('b')], { seq: 0 }));
+    first.send(cartEvent([validEvent('a'), validEvent('b')], { seq: 0 }));
     await waitUntil(() => service.journal.state().lastSeq === 3);
     first.socket.terminate();
     await waitUntil(() => service.stream.stats().connections === 0);
@@ -154,7 +155,7 @@ describe('around a commit', () => {
     expect(await second.until('event_ack')).toMatchObject([{ throughSeq: 1 }]);
     expect(service.isDurable('b')).toBe(true);
     // One more, so that nothing but the answer to it is on its way.
-    second.send(cartEvent(realEvent('c'), { seq: 2 }));
+    second.send(cartEvent(validEvent('c'), { seq: 2 }));
     expect(await second.until('event_ack', 2)).toMatchObject([{ throughSeq: 1 }, { throughSeq: 2 }]);
   });
 
@@ -162,7 +163,7 @@ describe('around a commit', () => {
     service = await startRealStream();
     const first = await connect(service.url);
     first.send(CUMULATIVE);
-    first.send(cartEvent(realEvent('a'), { seq: 5 }));
+    first.send(cartEvent(validEvent('a'), { seq: 5 }));
     await first.until('event_ack');
     // The stream's own end goes, in the middle of the commit.
     let isCut = false;
@@ -170,7 +171,7 @@ describe('around a commit', () => {
       isCut = true;
       service.dropAll();
     });
-    first.send(cartEvent([realEvent('b'), realEvent('c', { sessionId: '' }), realEvent('d')], { seq: 6 }));
+    first.send(cartEvent([validEvent('b'), validEvent('c', { sessionId: '' }), validEvent('d')], { seq: 6 }));
     await first.closed;
     expect(isCut).toBe(true);
     expect(first.ofType('event_ack')).toMatchObject([{ throughSeq: 5 }]);
@@ -185,10 +186,10 @@ describe('around a commit', () => {
   test('a failed sync: nothing counts, and the power cut that follows loses nothing that did', async () => {
     service = await startRealStream();
     const first = await connect(service.url);
-    first.send(cartEvent(realEvent('a'), { seq: 0 }));
+    first.send(cartEvent(validEvent('a'), { seq: 0 }));
     await first.until('event_ack');
     service.disk.failSyncs();
-    first.send(cartEvent([realEvent('b'), realEvent('c')], { seq: 1 }));
+    first.send(cartEvent([validEvent('b'), validEvent('c')], { seq: 1 }));
     await first.until('event_error', 2);
     const second = await connect(resumeOf(first));
     await second.until('event_error', 2);
@@ -204,21 +205,21 @@ describe('around a commit', () => {
     service = await startRealStream();
     await using cutter = await startCutter(service.port);
     const first = await connect(`ws://127.0.0.1:${cutter.port}/events/stream`);
-    first.send(cartEvent(realEvent('a'), { seq: 0 }));
+    first.send(cartEvent(validEvent('a'), { seq: 0 }));
     await first.until('event_ack');
     const releaseSyncs = service.disk.holdSyncs();
-    first.send(cartEvent(realEvent('b'), { seq: 1 }));
+    first.send(cartEvent(validEvent('b'), { seq: 1 }));
     await waitUntil(() => service.journal.state().lastSeq === 3);
     cutter.freeze();
-    first.send(cartEvent(realEvent('never arrives'), { seq: 2 }));
+    first.send(cartEvent(validEvent('never arrives'), { seq: 2 }));
     expect(service.stream.stats().connections).toBe(1);
     const second = await connect(resumeOf(first));
     expect(second.messages[0]).toMatchObject({ recovered: true, throughSeq: 0 });
     await waitUntil(() => service.stream.stats().connections === 1);
     expect(service.stream.stats().closed).toEqual({ 4001: 1 });
     // Sent again while the first attempt is in flight: both are answered, and it is there once.
-    second.send(cartEvent(realEvent('b'), { seq: 1 }));
-    second.send(cartEvent(realEvent('c'), { seq: 2 }));
+    second.send(cartEvent(validEvent('b'), { seq: 1 }));
+    second.send(cartEvent(validEvent('c'), { seq: 2 }));
     releaseSyncs();
     await second.until('event_ack', 3);
     first.socket.terminate();

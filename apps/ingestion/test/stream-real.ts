@@ -1,59 +1,33 @@
 /** The stream in front of a real accept and a real journal, on a disk that loses at a power cut what nobody synced. */
-import { type IdHash, listJournals, openJournal, openJournalReader } from '@libs/journal';
-import { createVolatileDisk, slowClock, type VolatileDisk } from '@libs/journal/testing';
+import { type IdHash, type Journal, listJournals, openJournalReader } from '@libs/journal';
+import { DATA_FOLDER, newDisk, openOn, slowClock, type VolatileDisk } from '@libs/journal/testing';
 import { createEventModel, DEFAULT_EVENT_LIMITS } from '@libs/models';
 import { createAccept } from '../src/accept.ts';
 import type { StreamLimits } from '../src/routes/stream.ts';
 import { createStoredProgress } from '../src/stored-watch.ts';
 import { startStream } from './stream-testing.ts';
+import { validEvent } from './valid-event.ts';
 
 const MODEL = createEventModel({ limits: DEFAULT_EVENT_LIMITS });
-const LIMITS = {
-  segmentBytes: 1 << 20,
-  bytesMax: 1 << 26,
-  diskReserveBytes: 0,
-  windowMs: 3_600_000,
-  idsMax: 1_000_000,
-};
-
-function openOn(disk: VolatileDisk, onDurable: () => void) {
-  return openJournal({
-    disk,
-    dataFolder: '/data',
-    worker: 0,
-    workers: 1,
-    limits: LIMITS,
-    log: () => undefined,
+/** Syncs go to the thread pool, where they can be held. */
+function openSlow(disk: VolatileDisk, onDurable: () => void): Journal {
+  return openOn(disk, {
+    limits: { segmentBytes: 1 << 20, bytesMax: 1 << 26 },
     onDurable,
-    onFailed: () => undefined,
-    // Syncs go to the thread pool, where they can be held.
     clock: slowClock(),
-  });
-}
-
-export function realEvent(eventId: string, more: object = {}): Record<string, unknown> {
-  return {
-    eventId,
-    eventType: 'item_added',
-    timestamp: '2026-01-02T03:04:05.678Z',
-    sessionId: 'session-1',
-    storeId: 'store-1',
-    data: {},
-    ...more,
-  };
+  }).journal;
 }
 
 export async function startRealStream(limits: Partial<StreamLimits> = {}) {
-  const disk = createVolatileDisk();
-  disk.makeFolder('/data');
+  const disk = newDisk();
   let atCommit: () => void = () => undefined;
-  const journal = openOn(disk, () => atCommit());
+  const journal = openSlow(disk, () => atCommit());
   const stored = createStoredProgress({ timeoutMs: 60_000, monotonicMs: () => performance.now(), onWait: () => {} });
   const accept = createAccept({ model: MODEL, journal, stored, wallMs: Date.now });
   const started = startStream(limits, { accept, journalId: journal.id });
   const hash: IdHash = new Uint32Array(4);
   // The first sync is inline.
-  await accept([realEvent('first of all')], { ack: 'journal' });
+  await accept([validEvent('first of all')], { ack: 'journal' });
 
   return {
     ...started,
@@ -65,7 +39,7 @@ export async function startRealStream(limits: Partial<StreamLimits> = {}) {
     },
     /** Whether a durable frame holds the event. */
     isDurable(eventId: string): boolean {
-      const checked = MODEL.check(realEvent(eventId), { receivedAtMs: Date.now() });
+      const checked = MODEL.check(validEvent(eventId), { receivedAtMs: Date.now() });
       if (!checked.ok) throw new Error(checked.message);
       journal.hash(checked.key, hash);
       const seq = journal.find(hash);
@@ -75,7 +49,7 @@ export async function startRealStream(limits: Partial<StreamLimits> = {}) {
     async copiesAfterPowerCut(): Promise<Map<string, number>> {
       await started.stop();
       const after = disk.powerCut(Math.random);
-      const reopened = openOn(after, () => undefined);
+      const reopened = openSlow(after, () => undefined);
       const copies = countRows(after, reopened.durableSeq());
       await reopened.close();
       return copies;
@@ -88,7 +62,7 @@ export async function startRealStream(limits: Partial<StreamLimits> = {}) {
 }
 
 function countRows(disk: VolatileDisk, durableSeq: number): Map<string, number> {
-  const [folder] = listJournals(disk, '/data');
+  const [folder] = listJournals(disk, DATA_FOLDER);
   const copies = new Map<string, number>();
   if (folder === undefined) return copies;
   const reader = openJournalReader(disk, folder);

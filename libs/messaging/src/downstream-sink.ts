@@ -114,9 +114,7 @@ export function createDownstreamSink(options: DownstreamOptions, deps: Downstrea
 
   async function write(block: Block, { signal, only }: WriteContext): Promise<readonly RowFailure[]> {
     if (closing.signal.aborted) throw new Retryable('closed', `${name} is closed.`);
-    const rows = readStoredRows(block.chunks, block.firstSeq).filter(
-      ({ eventType, seq }) => types.has(eventType) && (only === undefined || only.has(seq)),
-    );
+    const rows = readStoredRows(block.chunks, block.firstSeq, types).filter(({ seq }) => only?.has(seq) !== false);
     if (rows.length === 0) return [];
     const work = writeRows(block, rows, AbortSignal.any([signal, closing.signal]));
     writes.add(work);

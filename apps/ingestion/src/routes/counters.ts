@@ -108,14 +108,17 @@ export function createCounters(now: () => number = () => performance.now()): Cou
 
 /** Of all these processes together. */
 export function ratesOf(processes: readonly Recent[]): Rates {
-  const sum = (read: (one: Recent) => number) => processes.reduce((total, one) => total + read(one), 0);
-  const received = sum((one) => one.received);
-  const calls = sum((one) => one.calls);
+  const received = sumOf(processes, (one) => one.received);
+  const calls = sumOf(processes, (one) => one.calls);
   return {
-    eventsPerSecond: round(sum((one) => one.eventsPerSecond)),
-    errorRate: received === 0 ? 0 : round(sum((one) => one.failed) / received),
-    averageProcessingTime: calls === 0 ? 0 : round(sum((one) => one.timeMs) / calls),
+    eventsPerSecond: round(sumOf(processes, (one) => one.eventsPerSecond)),
+    errorRate: received === 0 ? 0 : round(sumOf(processes, (one) => one.failed) / received),
+    averageProcessingTime: calls === 0 ? 0 : round(sumOf(processes, (one) => one.timeMs) / calls),
   };
+}
+
+export function sumOf<T>(all: readonly T[], read: (one: T) => number): number {
+  return all.reduce((total, one) => total + read(one), 0);
 }
 
 interface Sums {

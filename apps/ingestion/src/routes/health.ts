@@ -6,7 +6,7 @@ import { aggregateStatus, type HealthStatus, overallStatus } from '@libs/monitor
 import type { Elysia } from 'elysia';
 import type { Ingestion } from '../ingestion.ts';
 import type { KnownWorker, WorkerReport } from '../workers.ts';
-import { ratesOf } from './counters.ts';
+import { ratesOf, sumOf } from './counters.ts';
 import type { RouteDeps } from './deps.ts';
 import { HEALTH_DETAIL, LIVE_DETAIL, READY_DETAIL } from './openapi-operations.ts';
 import { clip, retryAfterSeconds } from './replies.ts';
@@ -65,11 +65,11 @@ function healthReply({ ingestion, workers, sinks, version }: RouteDeps): Respons
     ...(accepts.length === 1 ? {} : { workers: accepts }),
     metrics: {
       eventsPerSecond,
-      activeConnections: sum(reports, ({ websocket }) => websocket.activeConnections),
+      activeConnections: sumOf(reports, ({ websocket }) => websocket.activeConnections),
       errorRate,
     },
     dedupe: {
-      ids: sum(reports, ({ journal }) => journal.dedupeIds),
+      ids: sumOf(reports, ({ journal }) => journal.dedupeIds),
       windowMs: Math.min(...reports.map(({ journal }) => journal.dedupeWindowMs)),
     },
     timestamp: new Date().toISOString(),
@@ -77,9 +77,6 @@ function healthReply({ ingestion, workers, sinks, version }: RouteDeps): Respons
   };
   return Response.json(body, { status: status === 'unhealthy' ? 503 : 200 });
 }
-
-const sum = (reports: readonly WorkerReport[], read: (report: WorkerReport) => number): number =>
-  reports.reduce((total, report) => total + read(report), 0);
 
 /** All journals as one: together as large and as full, and with the trouble of the worst. */
 function journalHealth(reports: readonly WorkerReport[]): Service {
@@ -90,9 +87,9 @@ function journalHealth(reports: readonly WorkerReport[]): Service {
     state: aggregateStatus(journals.map(journalStatus)),
     latencyMs: milliseconds(Math.max(...journals.map(({ lastSyncMs }) => lastSyncMs))),
     ...(reason === undefined ? {} : { lastError: clip(reason) }),
-    pendingEvents: sum(reports, pendingEvents),
-    pendingBytes: sum(reports, ({ journal }) => journal.pendingBytes),
-    limitBytes: sum(reports, ({ journal }) => journal.limitBytes),
+    pendingEvents: sumOf(reports, pendingEvents),
+    pendingBytes: sumOf(reports, ({ journal }) => journal.pendingBytes),
+    limitBytes: sumOf(reports, ({ journal }) => journal.limitBytes),
     ...(untilFull.length === 0 ? {} : { secondsUntilFull: Math.min(...untilFull) }),
   };
 }
@@ -144,7 +141,7 @@ function windowHealth(reports: readonly WorkerReport[]): Service {
     ...(latencyMs === undefined ? {} : { latencyMs: milliseconds(latencyMs) }),
     ...(lastError === undefined ? {} : { lastError: clip(lastError) }),
     ...(skipping === undefined ? {} : { skipping }),
-    pendingConfirms: windows.reduce((total, { pendingConfirms }) => total + pendingConfirms, 0),
+    pendingConfirms: sumOf(windows, ({ pendingConfirms }) => pendingConfirms),
   };
 }
 

@@ -8,7 +8,7 @@ import { type Metrics, type Series, wantsExposition } from '@libs/monitoring';
 import type { Elysia } from 'elysia';
 import type { Ingestion } from '../ingestion.ts';
 import type { WorkerReport, Workers } from '../workers.ts';
-import { ratesOf } from './counters.ts';
+import { ratesOf, sumOf } from './counters.ts';
 import type { RouteDeps } from './deps.ts';
 import { METRICS_DETAIL } from './openapi-operations.ts';
 
@@ -41,7 +41,7 @@ function wantsText(accept: string | null): boolean {
 function metricsBody(workers: Workers, state: DeliverState | undefined) {
   const store = state?.sinks.find(({ name }) => name === STORE_SINK);
   const reports = workers.told().map(({ report }) => report);
-  const sum = (read: (report: WorkerReport) => number) => reports.reduce((total, one) => total + read(one), 0);
+  const sum = (read: (report: WorkerReport) => number) => sumOf(reports, read);
   const { averageProcessingTime } = ratesOf(reports.map(({ recent }) => recent));
   return {
     ingestion: {
@@ -66,7 +66,7 @@ function metricsBody(workers: Workers, state: DeliverState | undefined) {
 }
 
 interface WorkerSeries {
-  counter(name: string, help: string, read: (report: WorkerReport) => number, labels?: Series['labels']): void;
+  counter(name: string, help: string, read: (report: WorkerReport) => number): void;
   gauge(name: string, help: string, read: (report: WorkerReport) => number): void;
   counters(
     name: string,
@@ -98,8 +98,8 @@ function createWorkerSeries(metrics: Metrics, workers: Workers): WorkerSeries {
   }
 
   return {
-    counter(name, help, read, labels = {}) {
-      register('counter', name, help, Object.keys(labels), (report) => [{ labels, value: read(report) }]);
+    counter(name, help, read) {
+      register('counter', name, help, [], (report) => [{ labels: {}, value: read(report) }]);
     },
     gauge(name, help, read) {
       register('gauge', name, help, [], (report) => [{ labels: {}, value: read(report) }]);
