@@ -132,3 +132,21 @@ test('a reply that nobody asked for is a bug of the reader, not a sample', () =>
   loop.pump();
   expect(() => loop.onReplies(0, 2)).toThrow();
 });
+
+test('connections take turns, so that a slow rate leaves none idle until the server closes it', () => {
+  const sentOn: number[] = [];
+  let nowMs = 0;
+  const loop = createOpenLoop({
+    lanes: [0, 1, 2].map((lane) => ({ send: () => sentOn.push(lane) })),
+    requestsPerSecond: 100,
+    requests: 6,
+    startMs: 0,
+    now: () => nowMs,
+    replied: () => undefined,
+  });
+  for (; !loop.isDone(); nowMs += 10) {
+    loop.pump();
+    loop.onReplies(sentOn.at(-1) as number, 1);
+  }
+  expect(sentOn).toEqual([0, 1, 2, 0, 1, 2]);
+});

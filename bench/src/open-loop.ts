@@ -33,7 +33,8 @@ export interface OpenLoop {
 
 export function createOpenLoop(options: OpenLoopOptions): OpenLoop {
   const { lanes, requestsPerSecond, requests, startMs, now, replied } = options;
-  const free = lanes.map((_lane, index) => index).reverse();
+  // The one that has been idle longest is next: a server may close what it has not heard of for some seconds.
+  const free = lanes.map((_lane, index) => index);
   const dueOf = new Float64Array(lanes.length);
   const lagOf = new Float64Array(lanes.length);
   const isFlying = new Uint8Array(lanes.length);
@@ -48,7 +49,7 @@ export function createOpenLoop(options: OpenLoopOptions): OpenLoop {
       const dueMs = dueAt(next);
       const nowMs = now();
       if (dueMs > nowMs) return dueMs;
-      const lane = free.pop();
+      const lane = free.shift();
       if (lane === undefined) return undefined;
       next += 1;
       dueOf[lane] = dueMs;

@@ -6,6 +6,7 @@ import type { DedupeIndex } from './dedupe-index.ts';
 import type { Disk } from './disk.ts';
 import { FRAME_HEADER_BYTES, frameBytes, ID_BYTES, padTo8, sealFrame } from './format.ts';
 import type { Segments } from './segments.ts';
+import { createSyncModes, type SyncMode } from './sync-mode.ts';
 
 /** Resolves to true when the frame is durable, to false when it never will be known to be. */
 export type Durable = Promise<boolean>;
@@ -34,7 +35,7 @@ export interface Committer {
   waitingBytes(): number;
   /** Resolves once everything that has joined so far is durable or has failed. */
   drained(): Durable;
-  stats(): { readonly syncMode: 'inline' | 'pool'; readonly lastSyncMs: number; readonly commits: number };
+  stats(): { readonly syncMode: SyncMode; readonly lastSyncMs: number; readonly commits: number };
 }
 
 export interface CommitDeps {
@@ -56,12 +57,6 @@ const UTF8_BYTES_MAX = 3;
 const MEASURED_LENGTH = 32 * 1024;
 /** Header and padding. */
 const FRAME_BYTES_MIN = FRAME_HEADER_BYTES + 8;
-/** Recent syncs under this many ms: they stay on the event loop. Above, they go to the thread pool. */
-const INLINE_SYNC_MS = 1;
-/** A single sync longer than this moves to the pool at once. */
-const STALL_MS = 10;
-/** So many fast syncs in a row bring them back. */
-const FAST_SYNCS = 256;
 
 /** Upper bound in bytes of a frame with rows of so many UTF-16 units, or of so many bytes where that is known. */
 export const frameBytesBound = (textLength: number, count: number, textBytes = textLength * UTF8_BYTES_MAX): number =>
@@ -70,6 +65,7 @@ export const frameBytesBound = (textLength: number, count: number, textBytes = t
 export function createCommitter(deps: CommitDeps, start: { nextFrame: number; durableSeq: number }): Committer {
   const { disk, segments, index } = deps;
   const waiting: Frame[] = [];
+  const modes = createSyncModes();
   let nextFrame = start.nextFrame;
   let durableSeq = start.durableSeq;
   let buffer = Buffer.allocUnsafe(1 << 20);
@@ -77,10 +73,7 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
   let scheduled = false;
   let failed = false;
   let waitingBytes = 0;
-  let syncMode: 'inline' | 'pool' = 'inline';
-  let averageMs = 0;
   let lastSyncMs = 0;
-  let fastSyncs = 0;
   let commits = 0;
 
   function open(firstSeq: number, timeMs: number): Frame {
@@ -130,7 +123,7 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
     const length = frameBytes(payloadBytes, frame.count);
     if (length <= segments.room()) return write(frame, payloadBytes);
     const begin = { firstFrame: nextFrame, firstSeq: frame.firstSeq, timeMs: frame.timeMs };
-    if (syncMode === 'inline') {
+    if (modes.current === 'inline') {
       segments.roll(begin);
       return write(frame, payloadBytes);
     }
@@ -177,13 +170,14 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
 
   function sync(frame: Frame, fd: number): void {
     const began = deps.monotonicMs();
-    if (syncMode === 'inline') {
+    if (modes.current === 'inline') {
       disk.sync(fd);
       const tookMs = deps.monotonicMs() - began;
       return done(frame, tookMs, tookMs);
     }
     busy = frame;
-    // Until then the event loop had other work, and would not have heard of a sync that was quicker.
+    // Until then the event loop has other work, and would not hear of a sync that is quicker: under load every callback
+    // comes late, on any disk.
     let listeningSince: number | undefined;
     setImmediate(() => {
       listeningSince = deps.monotonicMs();
@@ -196,29 +190,13 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
     });
   }
 
-  function done(frame: Frame, tookMs: number, waitedMs: number): void {
+  function done(frame: Frame, tookMs: number, heldMs: number): void {
     commits += 1;
     lastSyncMs = tookMs;
-    measure(waitedMs);
+    modes.measure(heldMs);
     durableSeq = frame.firstSeq + frame.count - 1;
     frame.durable.resolve(true);
     deps.onDurable(durableSeq);
-  }
-
-  /**
-   * A slow disk must not hold the event loop; a fast one is quicker without the way through the pool. What counts in
-   * the pool is the time that the event loop was idle for: under load every callback comes late, on any disk.
-   */
-  function measure(tookMs: number): void {
-    averageMs += (tookMs - averageMs) / 8;
-    fastSyncs = tookMs < INLINE_SYNC_MS ? fastSyncs + 1 : 0;
-    if (syncMode === 'inline' && (averageMs > INLINE_SYNC_MS || tookMs > STALL_MS)) {
-      syncMode = 'pool';
-      fastSyncs = 0;
-    } else if (syncMode === 'pool' && fastSyncs >= FAST_SYNCS) {
-      syncMode = 'inline';
-      averageMs = tookMs;
-    }
   }
 
   /** Never tried again: the kernel may have dropped the pages. Recovery decides what stands on the disk. */
@@ -246,6 +224,6 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
     durableSeq: () => durableSeq,
     waitingBytes: () => waitingBytes,
     drained: () => waiting.at(-1)?.durable.promise ?? busy?.durable.promise ?? Promise.resolve(!failed),
-    stats: () => ({ syncMode, lastSyncMs, commits }),
+    stats: () => ({ syncMode: modes.current, lastSyncMs, commits }),
   };
 }
