@@ -7,7 +7,7 @@ import { codeBlock, drainText, image } from './report.ts';
 import { type DrainResult, jobOf, waitUntilStored } from './rounds.ts';
 import type { RunGenerator } from './run-generator.ts';
 import type { ServerUnderTest } from './server-under-test.ts';
-import { errorsOf } from './summary.ts';
+import { errorsOf, named } from './summary.ts';
 import { lineChart } from './svg.ts';
 import { startWeir } from './weir.ts';
 
@@ -28,11 +28,11 @@ export const drainPart: Part<DrainRun> = {
   what: 'whether deliver keeps up with batches at a fixed rate',
   set: 'core',
   seconds: ({ drainSeconds }) => drainSeconds + 10,
-  async measure({ options, children, pinning, runGenerator }) {
-    const weir = await startWeir({ parentFolder: options.folder, children, pinning });
+  async measure(context) {
+    const weir = await startWeir(context);
     try {
-      const data = await measureDrain(options, weir, runGenerator);
-      const problems = Object.entries(errorsOf([data])).map(([name, times]) => `${times} × ${name}`);
+      const data = await measureDrain(context.options, weir, context.runGenerator);
+      const problems = named(errorsOf([data]));
       if (data.secondsUntilStored === undefined) problems.push('Not everything was stored in time.');
       return { data, problems };
     } finally {

@@ -70,6 +70,17 @@ export function eventText({ random, nowMs, nonce, titles, bytes = 0 }: EventOpti
   });
 }
 
+/** Event after event, each with an id of its own. */
+export function createEvents(options: Pick<EventOptions, 'random' | 'titles'>): () => string {
+  const nonce = newNonce();
+  let count = 0;
+  return () => {
+    count += 1;
+    const text = eventText({ ...options, nowMs: Date.now(), nonce });
+    return text.replace('0'.repeat(STAMP_DIGITS), count.toString(16).padStart(STAMP_DIGITS, '0'));
+  };
+}
+
 /** Line items that together have about `bytes` bytes; none where that is less than one has. */
 function lineItems(random: Random, titles: Titles, bytes: number): { readonly items?: readonly object[] } {
   const items = [];

@@ -6,7 +6,7 @@ import type { PartContext } from './part.ts';
 import { cpuSeconds, memoryByProcess, peakRssBytes } from './processes.ts';
 import { jobOf, waitUntilStored } from './rounds.ts';
 import { type Spread, spreadOf } from './summary.ts';
-import { startWeir, type Weir, type WeirOptions } from './weir.ts';
+import { startWeir, type Weir } from './weir.ts';
 
 export interface GrowthRun {
   readonly load: string;
@@ -45,14 +45,6 @@ export const growthLoads = (options: Options): Load[] =>
 
 const SLICE_SECONDS_MIN = 1;
 const SLICE_SECONDS_MAX = 10;
-
-export const startGrowth = (context: PartContext, more: Pick<WeirOptions, 'settings' | 'dataFolder'>): Promise<Weir> =>
-  startWeir({
-    parentFolder: context.options.folder,
-    children: context.children,
-    pinning: context.pinning,
-    ...more,
-  });
 
 /** So many slices in a row in which nothing is answered: it takes no events any more. */
 const EMPTY_SLICES_MAX = 10;
@@ -136,7 +128,7 @@ export async function restart(
   settings: Readonly<Record<string, string>>,
 ): Promise<{ readonly service: Weir; readonly start: GrowthStart }> {
   await (how === 'killed' ? before.crash() : before.stop('keep'));
-  const service = await startGrowth(context, { settings, dataFolder: before.dataFolder });
+  const service = await startWeir(context, { settings, dataFolder: before.dataFolder });
   const pid = service.processes().find(({ name }) => name === 'accept')?.pid;
   const memory = memoryByProcess(service.processes())['accept'];
   if (pid === undefined || memory === undefined) throw new Error('accept is gone right after the start');

@@ -2,7 +2,7 @@
  * A dedupe window that holds millions of ids against one that is next to empty. The window is filled through the front
  * door, with the events of every other load: what recovery then finds is what a service leaves, not what a test wrote.
  */
-import { eventText, newNonce } from './events.ts';
+import { createEvents } from './events.ts';
 import {
   fill,
   type GrowthContext,
@@ -12,12 +12,11 @@ import {
   growthRatios,
   measurePairs,
   restart,
-  startGrowth,
   waitUntilAllStored,
 } from './growth-pairs.ts';
 import { type MemoryByProcess, memoryByProcess } from './processes.ts';
 import { createRandom } from './random.ts';
-import type { Weir } from './weir.ts';
+import { startWeir, type Weir } from './weir.ts';
 
 export interface WindowGrowth {
   readonly ids: { readonly grown: number; readonly plain: number };
@@ -48,9 +47,9 @@ export async function measureWindow(context: GrowthContext, own: (service: Weir)
     DEDUPE_IDS_MAX: String(Math.max(DEFAULT_IDS_MAX, 2 * options.ids)),
   };
   const plainSettings = { DEDUPE_WINDOW_MS: String(WINDOW_MS), DEDUPE_IDS_MAX: String(PLAIN_IDS_MAX) };
-  let grown = own(await startGrowth(context, { settings: grownSettings }));
-  let plain = own(await startGrowth(context, { settings: plainSettings }));
-  const probe = eventText({ random: createRandom(1), nowMs: Date.now(), nonce: newNonce(), titles: 'ascii' });
+  let grown = own(await startWeir(context, { settings: grownSettings }));
+  let plain = own(await startWeir(context, { settings: plainSettings }));
+  const probe = createEvents({ random: createRandom(1), titles: 'ascii' })();
   const first = await post(grown, probe);
   if (first !== 202) throw new Error(`the first event was answered ${first}`);
 

@@ -5,6 +5,7 @@ import { type GrowthContext, growthLoads } from './growth-pairs.ts';
 import { backlogSection, backlogText, windowSection, windowText } from './growth-report.ts';
 import { measureWindow, type WindowGrowth } from './growth-window.ts';
 import type { Measured, Part, PartContext } from './part.ts';
+import { named } from './summary.ts';
 import type { Weir } from './weir.ts';
 
 const FILLED_PER_SECOND = 60_000;
@@ -64,7 +65,7 @@ async function measureGrowth<Data>(
     ...context,
     count(service, { eventsSent, unanswered, problems, cpu }) {
       sent.set(service, (sent.get(service) ?? 0) + eventsSent);
-      for (const [name, times] of Object.entries(problems)) wrong.push(`${times} × ${name}`);
+      wrong.push(...named(problems));
       if (cpu.cpuSeconds['accept'] === undefined) wrong.push('accept was replaced while it was measured');
       if (unanswered > 0) wrong.push(`${unanswered} requests were not answered`);
     },

@@ -9,7 +9,7 @@ import type { Measured, Part, PartContext } from './part.ts';
 import { table } from './report.ts';
 import { measureRounds, type Run } from './rounds.ts';
 import { startSmallServer } from './server-under-test.ts';
-import { errorsOf, microsPerEvent } from './summary.ts';
+import { errorsOf, microsPerEvent, named } from './summary.ts';
 import { startWeir } from './weir.ts';
 
 export interface GuardData {
@@ -55,7 +55,7 @@ async function measureGuard(context: PartContext): Promise<Measured<GuardData>> 
   const figures = figuresOf(runs);
   const comparisons = before === undefined ? [] : compareFigures(before.figures, figures);
   const errors = [
-    ...Object.entries(errorsOf(runs)).map(([name, times]) => `${times} × ${name}`),
+    ...named(errorsOf(runs)),
     ...incomplete(figures, options.rounds),
     ...(options.update ? tooNoisy(figures) : []),
   ];
@@ -84,7 +84,7 @@ async function measureFresh(context: PartContext): Promise<Run[]> {
   const runs: Run[] = [];
   for (let round = 1; round <= options.rounds; round++) {
     const bare = await startSmallServer('bare', children, pinning);
-    const weir = await startWeir({ parentFolder: options.folder, children, pinning });
+    const weir = await startWeir(context);
     try {
       const measured = await measureRounds({
         options: { ...options, rounds: 1, seed: options.seed + round },

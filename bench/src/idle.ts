@@ -42,10 +42,11 @@ export const idlePart: Part<IdleData> = {
   what: 'memory while nothing happens, and of idle WebSockets',
   set: 'core',
   seconds: () => 75,
-  async measure({ options, children, pinning, progress }) {
+  async measure(context) {
+    const { options, children, pinning, progress } = context;
     const sockets: SocketsRun[] = [];
     // A fresh service, so that nothing that was done before counts as idle.
-    const weir = await startWeir({ parentFolder: options.folder, children, pinning });
+    const weir = await startWeir(context);
     let idle: IdleRun;
     try {
       progress('idle memory');

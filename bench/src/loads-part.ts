@@ -8,7 +8,7 @@ import { type MemoryByProcess, memoryByProcess } from './processes.ts';
 import { measureRounds, type Run } from './rounds.ts';
 import { startSmallServer } from './server-under-test.ts';
 import { type Stack, type StackServer, startStack } from './servers-stack.ts';
-import { errorsOf, type LoadSummary, type Ratio, ratios, summarise } from './summary.ts';
+import { errorsOf, type LoadSummary, named, type Ratio, ratios, summarise } from './summary.ts';
 import { startWeir, type Weir } from './weir.ts';
 
 export interface LoadsData {
@@ -56,9 +56,9 @@ export function loadsPart({ loads, stack = [], settings = ONE, ...plan }: LoadsP
       const data = await measureLoads(context, loads(context.options), stack, settings);
       const notStored = data.runs.filter(({ drain }) => drain !== undefined && drain.secondsUntilStored === undefined);
       const problems = [
-        ...Object.entries(errorsOf(data.runs)).map(([name, times]) => `${times} × ${name}`),
+        ...named(errorsOf(data.runs)),
         ...data.ceilings.flatMap(({ load, errors }) =>
-          Object.entries(errors).map(([name, times]) => `${load}, the generator's ceiling: ${times} × ${name}`),
+          named(errors).map((error) => `${load}, the generator's ceiling: ${error}`),
         ),
         ...notStored.map(
           ({ load, server, round }) => `${load}, ${server}, round ${round}: not everything was stored in time`,
@@ -97,14 +97,7 @@ async function measureLoads(
   }
 }
 
-async function startWith({ options, children, pinning }: PartContext, stack: Stack, setting: Setting): Promise<Weir> {
-  const { name, workers } = setting;
-  return await startWeir({
-    name,
-    parentFolder: options.folder,
-    settings: { ...stack.settings, WEIR_WORKERS: String(workers) },
-    companions: stack.processes,
-    children,
-    pinning,
-  });
+function startWith(context: PartContext, stack: Stack, { name, workers }: Setting): Promise<Weir> {
+  const settings = { ...stack.settings, WEIR_WORKERS: String(workers) };
+  return startWeir(context, { name, settings, companions: stack.processes });
 }

@@ -1,5 +1,5 @@
 /** A stranger who posts an event every now and then, each on a connection of its own. */
-import { eventText, newNonce } from './events.ts';
+import { createEvents } from './events.ts';
 import { createRandom } from './random.ts';
 import { type Percentiles, percentilesOf } from './samples.ts';
 
@@ -15,17 +15,13 @@ const TIMEOUT_MS = 10_000;
 
 /** What comes before the first answer is of no account: the service is still starting. */
 export function startProbe(url: string, seed: number): { stop(): Promise<ProbeResult> } {
-  const random = createRandom(seed);
-  const nonce = newNonce();
+  const nextEvent = createEvents({ random: createRandom(seed), titles: 'ascii' });
   const latencies: number[] = [];
   let failures = 0;
-  let sent = 0;
   let isStopping = false;
 
   async function post(): Promise<boolean> {
-    const text = eventText({ random, nowMs: Date.now(), nonce, titles: 'ascii' });
-    sent += 1;
-    const body = text.replace('00000000', sent.toString(16).padStart(8, '0'));
+    const body = nextEvent();
     try {
       const headers = { 'content-type': 'application/json' };
       const signal = AbortSignal.timeout(TIMEOUT_MS);

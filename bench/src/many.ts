@@ -75,7 +75,7 @@ const PORT_MIN = 20_000;
 const PORTS = 10_000;
 
 export async function measureMany(context: PartContext): Promise<Measured<ManyRun>> {
-  const { options, children, pinning, progress } = context;
+  const { options, children, progress } = context;
   const descriptorsMax = openFilesMax();
   const sockets = options.manySockets;
   const workers = Math.max(WORKERS_MIN, Math.ceil(sockets / (DESCRIPTORS_SHARE * descriptorsMax)));
@@ -84,15 +84,7 @@ export async function measureMany(context: PartContext): Promise<Measured<ManyRu
   const adopted = children.adopt(redis);
   const port = PORT_MIN + Math.floor(Math.random() * PORTS);
   const settings = { REDIS_URL: redis.url, WEIR_WORKERS: String(workers) };
-  const start = (dataFolder?: string) =>
-    startWeir({
-      parentFolder: options.folder,
-      children,
-      pinning,
-      settings,
-      port,
-      ...(dataFolder === undefined ? {} : { dataFolder }),
-    });
+  const start = (dataFolder?: string) => startWeir(context, { settings, port, dataFolder });
   let weir = await start();
   const fleet = startFleet(weir, sockets, options.seed, children);
   try {

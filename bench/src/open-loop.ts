@@ -31,10 +31,13 @@ export interface OpenLoop {
   unanswered(): number;
 }
 
+/** Servers close connections that they have not heard of for some seconds: Weir after 8 to 12. */
+const IDLE_MS_MAX = 4_000;
+
 export function createOpenLoop(options: OpenLoopOptions): OpenLoop {
   const { lanes, requestsPerSecond, requests, startMs, now, replied } = options;
-  // The one that has been idle longest is next: a server may close what it has not heard of for some seconds.
-  const free = lanes.map((_lane, index) => index);
+  const free = lanes.map((_lane, index) => index).reverse();
+  const freeSince = new Float64Array(lanes.length).fill(startMs);
   const dueOf = new Float64Array(lanes.length);
   const lagOf = new Float64Array(lanes.length);
   const isFlying = new Uint8Array(lanes.length);
@@ -44,12 +47,19 @@ export function createOpenLoop(options: OpenLoopOptions): OpenLoop {
   /** Computed from the start each time, so that rounding never adds up. */
   const dueAt = (request: number) => startMs + (request * 1000) / requestsPerSecond;
 
+  /** The one that was used last, as clients with a pool do, unless the server might close another one soon. */
+  function nextLane(nowMs: number): number | undefined {
+    const [stalest] = free;
+    if (stalest === undefined) return undefined;
+    return nowMs - (freeSince[stalest] as number) > IDLE_MS_MAX ? free.shift() : free.pop();
+  }
+
   function pump(): number | undefined {
     while (next < requests) {
       const dueMs = dueAt(next);
       const nowMs = now();
       if (dueMs > nowMs) return dueMs;
-      const lane = free.shift();
+      const lane = nextLane(nowMs);
       if (lane === undefined) return undefined;
       next += 1;
       dueOf[lane] = dueMs;
@@ -68,6 +78,7 @@ export function createOpenLoop(options: OpenLoopOptions): OpenLoop {
       answered += 1;
       const dueMs = dueOf[lane] as number;
       replied(dueMs, now() - dueMs, lagOf[lane] as number);
+      freeSince[lane] = now();
       free.push(lane);
       if (next < requests && dueAt(next) <= now()) pump();
     },

@@ -6,7 +6,7 @@ import { outageSection, outageText } from './outage-report.ts';
 import type { Part, PartContext } from './part.ts';
 import { jobOf, waitUntilStored } from './rounds.ts';
 import { type Stack, startStack } from './servers-stack.ts';
-import { errorsOf } from './summary.ts';
+import { errorsOf, named } from './summary.ts';
 import { startWeir, type Weir } from './weir.ts';
 
 export const OUTAGE_PHASES = ['before', 'during', 'after'] as const;
@@ -54,20 +54,14 @@ export const outagePart: Part<OutageData> = {
   set: 'full',
   seconds: (options) => 20 + BEFORE_SECONDS + options.outageSeconds + afterSeconds(options),
   async measure(context) {
-    const { options, children, pinning } = context;
-    const stack = await startStack(['clickhouse'], children);
+    const stack = await startStack(['clickhouse'], context.children);
     let weir: Weir | undefined;
     try {
-      weir = await startWeir({ parentFolder: options.folder, settings: stack.settings, children, pinning });
+      weir = await startWeir(context, { settings: stack.settings });
       const data = await measureOutage(context, weir, stack);
-      const problems = Object.entries(errorsOf(Object.values(data.results).map((result) => ({ result }))));
-      return {
-        data,
-        problems: [
-          ...problems.map(([name, times]) => `${times} × ${name}`),
-          ...(data.drain === undefined ? ['The backlog was not drained in time.'] : []),
-        ],
-      };
+      const problems = named(errorsOf(Object.values(data.results).map((result) => ({ result }))));
+      if (data.drain === undefined) problems.push('The backlog was not drained in time.');
+      return { data, problems };
     } finally {
       await weir?.stop();
       await stack.close();

@@ -21,6 +21,7 @@ import { outagePart } from './outage.ts';
 import type { Part } from './part.ts';
 import { peersPart } from './peers/part.ts';
 import { soakPart } from './soak.ts';
+import { stepsPart } from './steps.ts';
 
 export const PARTS: readonly Part[] = [
   loadsPart({ name: 'single', what: 'single events over HTTP', set: 'core', loads: singleLoads }),
@@ -50,6 +51,7 @@ export const PARTS: readonly Part[] = [
     stack: ['redis', 'kafka', 'clickhouse'],
     settings: [{ name: 'weir-servers', workers: 1 }],
   }),
+  stepsPart,
   drainPart,
   outagePart,
   peersPart,

@@ -51,11 +51,12 @@ export async function profileLoads(context: ProfileOptions): Promise<Profile[]> 
   return profiles;
 }
 
-async function profileLoad({ options, children, pinning, runGenerator }: ProfileOptions, load: Load): Promise<Profile> {
+async function profileLoad(context: ProfileOptions, load: Load): Promise<Profile> {
+  const { options, children, runGenerator } = context;
   const folder = children.makeFolder(options.folder, 'weir-profile-');
   try {
     const bunArguments = ['--cpu-prof', `--cpu-prof-dir=${folder}`];
-    const weir = await startWeir({ parentFolder: options.folder, bunArguments, children, pinning });
+    const weir = await startWeir(context, { bunArguments });
     const accept = weir.processes().find(({ name }) => name === 'accept');
     let eventsPerSecond: number;
     try {

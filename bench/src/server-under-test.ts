@@ -1,4 +1,4 @@
-/** A server as the measurements see it, and the two small ones that the bench brings along. */
+/** A server as the measurements see it, and the small ones that the bench brings along. */
 import { join } from 'node:path';
 import type { Children } from './children.ts';
 import type { Pinning } from './pinning.ts';
@@ -26,13 +26,14 @@ const START_TIMEOUT_MS = 20_000;
 const STOP_TIMEOUT_MS = 5_000;
 
 export async function startSmallServer(
-  name: 'bare' | 'fixed',
+  file: 'bare' | 'fixed' | 'steps',
   children: Children,
   pinning: Pinning,
+  { name = file, args = [] }: { readonly name?: string; readonly args?: readonly string[] } = {},
 ): Promise<ServerUnderTest> {
   const listening = Promise.withResolvers<number>();
   const child = children.spawn({
-    argv: [process.execPath, join(import.meta.dir, 'servers', `${name}.ts`)],
+    argv: [process.execPath, join(import.meta.dir, 'servers', `${file}.ts`), ...args],
     onMessage: (message) => listening.resolve((message as Listening).port),
   });
   const timer = setTimeout(() => listening.reject(new Error(`the ${name} server did not start`)), START_TIMEOUT_MS);

@@ -1,5 +1,5 @@
 /** What the soak's clients send: new events, copies of ones that were acknowledged, and ones that must be rejected. */
-import { eventText, newNonce, STAMP_DIGITS } from './events.ts';
+import { createEvents } from './events.ts';
 import { createRandom } from './random.ts';
 
 export type Verdict = 'accepted' | 'duplicate' | 'rejected';
@@ -22,16 +22,9 @@ const REMEMBERED = 2_000;
 
 export function createSoakEvents(seed: number): SoakEvents {
   const random = createRandom(seed);
-  const nonce = newNonce();
   const remembered: string[] = [];
-  let count = 0;
+  const fresh = createEvents({ random, titles: 'mixed' });
   let next = 0;
-
-  function fresh(): string {
-    const text = eventText({ random, nowMs: Date.now(), nonce, titles: 'mixed' });
-    count += 1;
-    return text.replace('0'.repeat(STAMP_DIGITS), count.toString(16).padStart(STAMP_DIGITS, '0'));
-  }
 
   return {
     next() {

@@ -2,13 +2,14 @@
 import { join } from 'node:path';
 import type { Children } from './children.ts';
 import { countStored } from './growth-backlog.ts';
-import { startGrowth, waitUntilAllStored } from './growth-pairs.ts';
+import { waitUntilAllStored } from './growth-pairs.ts';
 import type { Measured, Part, PartContext } from './part.ts';
 import type { SoakJob, SoakResult } from './soak-clients.ts';
 import { slopeText, soakSection, soakText } from './soak-report.ts';
 import { type SoakSample, sampleOf } from './soak-samples.ts';
 import { FLAT_BYTES_PER_MINUTE_MAX, type Slope, slopeOf } from './soak-slope.ts';
-import type { Weir } from './weir.ts';
+import { named } from './summary.ts';
+import { startWeir, type Weir } from './weir.ts';
 
 export interface SoakData {
   readonly minutes: number;
@@ -52,7 +53,7 @@ export const soakPart: Part<SoakData> = {
 
 async function measureSoak(context: PartContext): Promise<Measured<SoakData>> {
   const { options, children, progress } = context;
-  const service = await startGrowth(context, { settings: SETTINGS });
+  const service = await startWeir(context, { settings: SETTINGS });
   try {
     const before = await sampleOf(service, 0);
     const startMs = performance.now();
@@ -144,7 +145,7 @@ async function reconciled({ url }: Weir): Promise<boolean> {
 export function problemsOf(data: SoakData, samples: readonly SoakSample[]): string[] {
   const { clients, stored, storedDifferent, descriptors, rss } = data;
   const { accepted } = clients.answered;
-  const problems = Object.entries(clients.problems).map(([name, times]) => `${times} × ${name}`);
+  const problems = named(clients.problems);
   if (clients.unanswered > 0) problems.push(`${clients.unanswered} events were not answered.`);
   if (clients.skipped > 0) problems.push(`${clients.skipped} calls were left out: the service could not keep up.`);
   if (stored < accepted || stored > accepted + clients.unanswered)

@@ -167,6 +167,11 @@ export function errorsOf(
   return errors;
 }
 
+/** A sentence for each: how often, and what. */
+export function named(errors: Readonly<Record<string, number>>): string[] {
+  return Object.entries(errors).map(([name, times]) => `${times} × ${name}`);
+}
+
 /** Round by round, because what disturbs the machine disturbs neighbours alike. */
 export function ratios(runs: readonly Run[]): Ratio[] {
   const others = runs.filter(({ server }) => server !== 'bare');

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Child, Children } from './children.ts';
+import type { Options } from './config.ts';
 import type { Pinning } from './pinning.ts';
 import type { NamedProcess } from './processes.ts';
 import { HOST, type ServerUnderTest } from './server-under-test.ts';
@@ -25,11 +26,17 @@ interface Health {
   readonly dedupe?: { readonly ids?: number };
 }
 
+/** What every part is given anyway. */
+export interface WeirContext {
+  /** `folder`: in which the data folder is made. */
+  readonly options: Pick<Options, 'folder'>;
+  readonly children: Children;
+  readonly pinning: Pinning;
+}
+
 export interface WeirOptions {
-  /** Folder in which the data folder is made. */
-  readonly parentFolder: string | undefined;
   /** A data folder that an earlier service left, instead of a new one. */
-  readonly dataFolder?: string;
+  readonly dataFolder?: string | undefined;
   /** Default: a free one. */
   readonly port?: number;
   /** In results; `weir` unless several are compared. */
@@ -39,8 +46,6 @@ export interface WeirOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Bun's own arguments: the supervisor hands them on to accept and deliver. */
   readonly bunArguments?: readonly string[];
-  readonly children: Children;
-  readonly pinning: Pinning;
 }
 
 export interface Weir extends ServerUnderTest {
@@ -55,9 +60,10 @@ export interface Weir extends ServerUnderTest {
   stop(folder?: 'keep'): Promise<void>;
 }
 
-export async function startWeir(options: WeirOptions): Promise<Weir> {
-  const { parentFolder, bunArguments = [], children, pinning, settings = {} } = options;
-  const dataFolder = options.dataFolder ?? children.makeFolder(parentFolder, 'weir-bench-');
+export async function startWeir(context: WeirContext, options: WeirOptions = {}): Promise<Weir> {
+  const { children, pinning } = context;
+  const { bunArguments = [], settings = {} } = options;
+  const dataFolder = options.dataFolder ?? children.makeFolder(context.options.folder, 'weir-bench-');
   const port = options.port ?? freePort();
   const url = `http://${HOST}:${port}`;
   const child = children.spawn({

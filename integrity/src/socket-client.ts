@@ -8,7 +8,7 @@ export interface Message extends Readonly<Record<string, unknown>> {
 
 export interface SocketClient {
   readonly messages: readonly Message[];
-  send(event: SentEvent): void;
+  send(event: SentEvent, seq?: number): void;
   heartbeat(): void;
   /** Asks for `event_confirmed` from now on. */
   subscribe(): void;
@@ -17,11 +17,14 @@ export interface SocketClient {
   /** Waits for the end; resolves to the close code. */
   closed(): Promise<number>;
   close(): void;
+  /** Without the closing handshake. */
+  cut(): void;
 }
 
-/** Resolves once the service has said hello. */
-export async function connectSocket(url: string): Promise<SocketClient> {
-  const socket = new WebSocket(`${url.replace('http', 'ws')}/events/stream`);
+/** Resolves once the service has said hello; `resume` is the token of an earlier connection. */
+export async function connectSocket(url: string, resume?: string): Promise<SocketClient> {
+  const query = resume === undefined ? '' : `?resume=${resume}`;
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/events/stream${query}`);
   const messages: Message[] = [];
   let code: number | undefined;
   socket.onmessage = ({ data }) => messages.push(JSON.parse(String(data)));
@@ -42,7 +45,9 @@ export async function connectSocket(url: string): Promise<SocketClient> {
   await heard('hello');
   return {
     messages,
-    send: (event) => socket.send(`{"type":"cart_event","payload":${event.text}}`),
+    send(event, seq) {
+      socket.send(`{"type":"cart_event",${seq === undefined ? '' : `"seq":${seq},`}"payload":${event.text}}`);
+    },
     heartbeat: () => socket.send('{"type":"heartbeat"}'),
     subscribe: () => socket.send('{"type":"subscribe"}'),
     heard,
@@ -51,5 +56,6 @@ export async function connectSocket(url: string): Promise<SocketClient> {
       return code as number;
     },
     close: () => socket.close(),
+    cut: () => socket.terminate(),
   };
 }

@@ -4,7 +4,7 @@ import type { Options } from '../config.ts';
 import { BATCH_EVENTS, type Load } from '../loads.ts';
 import type { Part, PartContext } from '../part.ts';
 import { startStack } from '../servers-stack.ts';
-import { errorsOf } from '../summary.ts';
+import { errorsOf, named } from '../summary.ts';
 import { FLUME_INSTALL, hasFlume } from './flume.ts';
 import { measurePeerRounds, type PeerRun } from './measure.ts';
 import type { Peer } from './peer.ts';
@@ -39,8 +39,7 @@ export const peersPart: Part<PeersData> = {
   },
   async measure(context) {
     const data = await measurePeers(context);
-    const errors = Object.entries(errorsOf(data.runs)).map(([name, times]) => `${times} × ${name}`);
-    return { data, problems: [...errors, ...data.runs.flatMap(({ mismatches }) => mismatches)] };
+    return { data, problems: [...named(errorsOf(data.runs)), ...data.runs.flatMap(({ mismatches }) => mismatches)] };
   },
   text: peersText,
 };

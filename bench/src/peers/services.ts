@@ -31,7 +31,7 @@ type Start = () => Promise<Service>;
 
 /** In the order in which they are measured; Flume only where it is installed. */
 export function serviceStarters(context: PartContext, stack: Stack, urls: PlacesUrls): Start[] {
-  const { children, pinning, options } = context;
+  const { children, options } = context;
   const { brokers, redisUrl, clickhouseUrl } = urls;
   const companions = () => stack.processes();
   const plan = (name: string, ack: string, places: PeerPlan['places']) => ({ name, ack, places, companions, children });
@@ -40,13 +40,7 @@ export function serviceStarters(context: PartContext, stack: Stack, urls: Places
   const flume = { brokers, topic: PEER_TOPICS.flume, parentFolder: options.folder };
   return [
     async () => {
-      const weir = await startWeir({
-        parentFolder: options.folder,
-        settings: stack.settings,
-        companions,
-        children,
-        pinning,
-      });
+      const weir = await startWeir(context, { settings: stack.settings, companions });
       return { peer: { ...weir, form: 'weir', ack: WEIR_ACK, places: PLACES }, table: 'weir.raw_events' };
     },
     () =>

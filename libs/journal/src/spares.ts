@@ -37,11 +37,12 @@ export interface Spares {
 /** Under full load a segment is used up in about three seconds, and making one may take as long on a busy disk. */
 const SPARES_WANTED = 2;
 const SPARES_MAX = 3;
-/**
- * Written and synced at a time: a commit's sync on the same disk waits behind this much, and not behind a whole segment
- * (64 MiB at once held commits for 45 to 120 ms).
- */
 const ZEROS_BYTES = 1 << 20;
+/**
+ * While there is another spare: a commit's sync on the same disk waits behind this much, and not behind a whole segment (64 MiB
+ * at once held commits for 45 to 120 ms). The first one is made as fast as it goes.
+ */
+const SYNC_STEP_BYTES = 4 * ZEROS_BYTES;
 
 export interface SpareDeps {
   readonly disk: Disk;
@@ -113,9 +114,10 @@ export function createSpares({ disk, folder, limits, usedBytes }: SpareDeps, fou
     try {
       const zeros = new Uint8Array(ZEROS_BYTES);
       for (let at = 0; at < segmentBytes && !closed; at += zeros.byteLength) {
+        if (at > 0 && at % SYNC_STEP_BYTES === 0 && numbers.length > 0) await syncInPool(disk, fd);
         await disk.writeAsync(fd, zeros.subarray(0, Math.min(zeros.byteLength, segmentBytes - at)), at);
-        if (!closed) await syncInPool(disk, fd);
       }
+      if (!closed) await syncInPool(disk, fd);
       complete = !closed;
     } finally {
       disk.close(fd);
