@@ -124,7 +124,7 @@ test('what joins in one turn shares a frame, a write and a sync; what joins duri
 
 test('in the thread pool: frame n+1 is written only after the sync of n returned, and everybody knows what they wait for', async () => {
   const bench = start({ holding: true });
-  bench.syncMs = 30;
+  bench.syncMs = 20;
   expect(await bench.join(1)).toBe(true);
   expect(bench.committer.stats().syncMode).toBe('pool');
   const [first, drainedFirst] = [bench.join(2), bench.committer.drained()];
@@ -161,7 +161,7 @@ for (const failing of ['write', 'sync', 'roll'] as const)
   for (const mode of ['inline', 'pool'] as const)
     test(`a ${failing} that fails (${mode}): everybody who waits hears it, once, and nothing is tried again`, async () => {
       const bench = start({ segmentBytes: 16_384, frameBytesMax: 4_096 });
-      if (mode === 'pool') bench.syncMs = 30;
+      if (mode === 'pool') bench.syncMs = 20;
       expect(await bench.join(1)).toBe(true);
       expect(bench.committer.stats().syncMode).toBe(mode);
       // Eleven frames of 1,072 bytes fill the segment; the next one begins another.
@@ -186,14 +186,14 @@ test('a slow sync moves the others to the thread pool, many fast ones bring them
   bench.syncMs = 0.2;
   for (let at = 0; at < 20; at++) await bench.join(1);
   expect(bench.committer.stats().syncMode).toBe('inline');
-  bench.syncMs = 30;
+  bench.syncMs = 11;
   await bench.join(1);
-  expect(bench.committer.stats()).toMatchObject({ syncMode: 'pool', lastSyncMs: 30 });
+  expect(bench.committer.stats()).toMatchObject({ syncMode: 'pool', lastSyncMs: 11 });
   bench.syncMs = 0.2;
   for (let at = 0; at < 300 && bench.committer.stats().syncMode === 'pool'; at++) await bench.join(1);
   expect(bench.committer.stats().syncMode).toBe('inline');
   // Also when the event loop has so much to do that it hears of each one late.
-  bench.syncMs = 30;
+  bench.syncMs = 11;
   await bench.join(1);
   bench.syncMs = 0.2;
   bench.busyMs = 5;
@@ -208,7 +208,7 @@ test('a slow sync moves the others to the thread pool, many fast ones bring them
 
 test('frames stay below their limit, keep the order, and their bound is never less than what they take', async () => {
   const bench = start({ segmentBytes: 65_536, frameBytesMax: 4_096, holding: true });
-  bench.syncMs = 30;
+  bench.syncMs = 20;
   await bench.join(1);
   const durables: Promise<boolean>[] = [];
   let joined = 1;
@@ -234,7 +234,7 @@ test('frames stay below their limit, keep the order, and their bound is never le
 
 test('a frame has the time at which it was opened, and its ids at least as early', async () => {
   const bench = start({ holding: true });
-  bench.syncMs = 30;
+  bench.syncMs = 20;
   await bench.join(1);
   void bench.join(1);
   await turn();

@@ -16,11 +16,11 @@ const INLINE_MS = 1;
 /** One sync weighs no more than this among the recent ones, in ms. */
 const OUTLIER_MS = 4;
 /** A single sync longer than this, in ms, moves the following to the pool at once. */
-const STALL_MS = 25;
+const STALL_MS = 10;
 /** The mean is over about so many syncs. */
 const RECENT = 16;
 /** So many in the pool before they may come back. */
-const POOL_SYNCS_MIN = 256;
+const POOL_SYNCS_MIN = 128;
 
 export function createSyncModes(): SyncModes {
   let current: SyncMode = 'inline';
