@@ -1,7 +1,6 @@
 /** A service that has grown and one that has not, under the same loads in turn, and what both have in common. */
-import type { Options } from './config.ts';
 import type { LoadJob, LoadResult } from './job.ts';
-import { batchLoads, type Load, singleLoads } from './loads.ts';
+import { batchLoads, type Load, usualLoads } from './loads.ts';
 import type { PartContext } from './part.ts';
 import { cpuSeconds, memoryByProcess, peakRssBytes } from './processes.ts';
 import { jobOf, waitUntilStored } from './rounds.ts';
@@ -39,9 +38,6 @@ export interface GrowthContext extends PartContext {
   /** Adds what was answered wrongly, and how many events were sent. */
   readonly count: (service: Weir, result: LoadResult) => void;
 }
-
-export const growthLoads = (options: Options): Load[] =>
-  [...batchLoads(options), ...singleLoads(options)].filter(({ name }) => name === 'batch' || name === 'single');
 
 const SLICE_SECONDS_MIN = 1;
 const SLICE_SECONDS_MAX = 10;
@@ -83,7 +79,7 @@ export async function measurePairs(
   run: (service: Weir, job: LoadJob, name: GrowthRun['service']) => Promise<LoadResult>,
 ): Promise<GrowthRun[]> {
   const runs: GrowthRun[] = [];
-  for (const load of growthLoads(context.options))
+  for (const load of usualLoads(context.options))
     for (let round = 1; round <= context.options.rounds; round++)
       // By turns, so that what changes with time helps neither.
       for (const name of round % 2 === 0 ? (['plain', 'grown'] as const) : (['grown', 'plain'] as const)) {

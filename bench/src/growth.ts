@@ -1,10 +1,12 @@
 /** What becomes of speed, memory and start-up when a service has grown: ids in the dedupe window, undelivered events. */
 import type { Options } from './config.ts';
 import { type BacklogGrowth, measureBacklog } from './growth-backlog.ts';
-import { type GrowthContext, growthLoads } from './growth-pairs.ts';
+import type { GrowthContext } from './growth-pairs.ts';
 import { backlogSection, backlogText, windowSection, windowText } from './growth-report.ts';
 import { measureWindow, type WindowGrowth } from './growth-window.ts';
+import { usualLoads } from './loads.ts';
 import type { Measured, Part, PartContext } from './part.ts';
+import { secondsOfRun } from './rounds.ts';
 import { named } from './summary.ts';
 import type { Weir } from './weir.ts';
 
@@ -14,8 +16,8 @@ const RUN_EXTRA_SECONDS = 8;
 const STARTS_SECONDS = 40;
 
 function roundsSeconds(options: Options): number {
-  const runs = 2 * options.rounds * growthLoads(options).length;
-  return runs * (options.warmupSeconds + options.seconds + RUN_EXTRA_SECONDS);
+  const runs = 2 * options.rounds * usualLoads(options).length;
+  return runs * secondsOfRun(options, RUN_EXTRA_SECONDS);
 }
 
 export const windowPart: Part<WindowGrowth> = {

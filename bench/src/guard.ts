@@ -7,7 +7,7 @@ import { type Comparison, compareFigures, figureOf, type GuardFigures, type Guar
 import { batchLoads, type Load, singleLoads, wsLoads } from './loads.ts';
 import type { Measured, Part, PartContext } from './part.ts';
 import { table } from './report.ts';
-import { measureRounds, type Run } from './rounds.ts';
+import { measureRounds, type Run, secondsOfRun } from './rounds.ts';
 import { startSmallServer } from './server-under-test.ts';
 import { errorsOf, microsPerEvent, named } from './summary.ts';
 import { startWeir } from './weir.ts';
@@ -24,7 +24,6 @@ export interface GuardData {
 }
 
 const START_SECONDS = 5;
-const RUN_EXTRA_SECONDS = 1.5;
 
 /** Closed loops only: at a fixed rate the bare server idles, and its CPU per event says little. */
 const guardLoads = (options: Options): Load[] =>
@@ -38,7 +37,7 @@ export const guardPart: Part<GuardData> = {
   set: 'named',
   seconds(options) {
     const runs = 2 * guardLoads(options).length;
-    return options.rounds * (START_SECONDS + runs * (options.warmupSeconds + options.seconds + RUN_EXTRA_SECONDS));
+    return options.rounds * (START_SECONDS + runs * secondsOfRun(options));
   },
   measure: measureGuard,
   text: guardText,

@@ -5,7 +5,7 @@ import type { Load } from './loads.ts';
 import { loadsSection, loadsText } from './loads-report.ts';
 import type { Part, PartContext } from './part.ts';
 import { type MemoryByProcess, memoryByProcess } from './processes.ts';
-import { measureRounds, type Run } from './rounds.ts';
+import { measureRounds, type Run, secondsOfRun } from './rounds.ts';
 import { startSmallServer } from './server-under-test.ts';
 import { type Stack, type StackServer, startStack } from './servers-stack.ts';
 import { errorsOf, type LoadSummary, named, type Ratio, ratios, summarise } from './summary.ts';
@@ -38,10 +38,9 @@ interface LoadsPartPlan extends Pick<Part, 'name' | 'what' | 'set'> {
 }
 
 const ONE: readonly Setting[] = [{ name: 'weir', workers: 1 }];
-/** Start and end of the servers, and what a run takes beside its load: a generator's start, and the wait until all is stored. */
+/** Start and end of the servers. */
 const START_SECONDS = 6;
 const STACK_SECONDS = 12;
-const RUN_EXTRA_SECONDS = 1.5;
 
 export function loadsPart({ loads, stack = [], settings = ONE, ...plan }: LoadsPartPlan): Part<LoadsData> {
   return {
@@ -50,7 +49,7 @@ export function loadsPart({ loads, stack = [], settings = ONE, ...plan }: LoadsP
     seconds(options) {
       const runs = loads(options).length * ((settings.length + 1) * options.rounds + 1);
       const start = START_SECONDS + (stack.length > 0 ? STACK_SECONDS : 0);
-      return start + runs * (options.warmupSeconds + options.seconds + RUN_EXTRA_SECONDS);
+      return start + runs * secondsOfRun(options);
     },
     async measure(context) {
       const data = await measureLoads(context, loads(context.options), stack, settings);

@@ -86,7 +86,7 @@ function summaryRows(summaries: readonly LoadSummary[]): string[][] {
   });
 }
 
-const range = ({ min, max }: Spread, digits: number): string => `${fixed(min, digits)}–${fixed(max, digits)}`;
+export const range = ({ min, max }: Spread, digits: number): string => `${fixed(min, digits)}–${fixed(max, digits)}`;
 
 function storedHead({ stack }: LoadsData): string[] {
   return ['load', 'server', 'accept', 'deliver', 'engine', 'supervisor', 'all', 'without the engine', ...stack];

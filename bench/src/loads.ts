@@ -153,6 +153,7 @@ export function sharedLoads(options: Options): Load[] {
   return [single(options), { ...BATCH, what, connections: SHARED_BATCH_CONNECTIONS }];
 }
 
-export function serverLoads(options: Options): Load[] {
+/** The two that say most, where each takes its time. */
+export function usualLoads(options: Options): Load[] {
   return [BATCH, single(options)];
 }

@@ -9,10 +9,10 @@ import {
   duplicateLoads,
   invalidLoads,
   ndjsonLoads,
-  serverLoads,
   sharedLoads,
   singleLoads,
   sizeLoads,
+  usualLoads,
   wsLoads,
 } from './loads.ts';
 import { loadsPart } from './loads-part.ts';
@@ -47,7 +47,7 @@ export const PARTS: readonly Part[] = [
     name: 'servers',
     what: 'with Redis, Kafka and ClickHouse',
     set: 'core',
-    loads: serverLoads,
+    loads: usualLoads,
     stack: ['redis', 'kafka', 'clickhouse'],
     settings: [{ name: 'weir-servers', workers: 1 }],
   }),

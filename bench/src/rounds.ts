@@ -51,6 +51,14 @@ export interface RoundsOptions {
   readonly progress: (text: string) => void;
 }
 
+/** A generator's start, and the wait until all is stored. */
+const RUN_EXTRA_SECONDS = 1.5;
+
+/** How long one load against one server takes, about. */
+export function secondsOfRun({ warmupSeconds, seconds }: Options, extraSeconds = RUN_EXTRA_SECONDS): number {
+  return warmupSeconds + seconds + extraSeconds;
+}
+
 export async function measureRounds(context: RoundsOptions): Promise<Run[]> {
   const runs: Run[] = [];
   for (const load of context.loads) {

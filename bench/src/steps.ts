@@ -1,9 +1,9 @@
 /** Where accept's CPU time goes: the path of an event cut off after each of its steps, beside the bare server and all of Weir. */
-import type { Options } from './config.ts';
-import { batchLoads, type Load, singleLoads } from './loads.ts';
+import { usualLoads } from './loads.ts';
+import { range } from './loads-report.ts';
 import type { Part, PartContext, Section } from './part.ts';
 import { codeBlock, fixed, image, table } from './report.ts';
-import { measureRounds, type Run } from './rounds.ts';
+import { measureRounds, type Run, secondsOfRun } from './rounds.ts';
 import { type ServerUnderTest, startSmallServer } from './server-under-test.ts';
 import { STEPS } from './step-names.ts';
 import { errorsOf, frontMicros, named, type Spread, spreadOf } from './summary.ts';
@@ -14,7 +14,7 @@ interface StepFigure {
   readonly load: string;
   readonly server: string;
   readonly micros: Spread;
-  /** What the same round's previous server needed less: the bare one for the first step, the last step for Weir. */
+  /** More than the server before it on the path, in the same round; absent for the first. */
   readonly more?: Spread;
 }
 
@@ -25,21 +25,12 @@ export interface StepsData {
 
 const SERVERS = STEPS.length + 2;
 const START_SECONDS = 10;
-const RUN_EXTRA_SECONDS = 1.5;
-
-const stepLoads = (options: Options): Load[] =>
-  [...singleLoads(options), ...batchLoads(options)].filter(({ name }) => name === 'single' || name === 'batch');
 
 export const stepsPart: Part<StepsData> = {
   name: 'steps',
   what: "where accept's CPU time goes, step by step",
   set: 'full',
-  seconds: (options) =>
-    START_SECONDS +
-    stepLoads(options).length *
-      SERVERS *
-      options.rounds *
-      (options.warmupSeconds + options.seconds + RUN_EXTRA_SECONDS),
+  seconds: (options) => START_SECONDS + usualLoads(options).length * SERVERS * options.rounds * secondsOfRun(options),
   async measure(context) {
     const runs = await measureSteps(context);
     return { data: { figures: figuresOf(runs), runs }, problems: named(errorsOf(runs)) };
@@ -58,7 +49,7 @@ async function measureSteps(context: PartContext): Promise<Run[]> {
     for (const { name } of STEPS)
       servers.push(await startSmallServer('steps', children, pinning, { name, args: [name, `${folder}/${name}`] }));
     weir = await startWeir(context);
-    return await measureRounds({ ...context, loads: stepLoads(options), servers: [...servers, weir] });
+    return await measureRounds({ ...context, loads: usualLoads(options), servers: [...servers, weir] });
   } finally {
     for (const server of servers) await server.stop();
     await weir?.stop();
@@ -90,16 +81,14 @@ const ADDS = new Map<string, string>([
 ]);
 
 function stepsText({ figures }: StepsData): string {
-  const range = (spread: Spread | undefined) =>
-    spread === undefined ? '' : `${fixed(spread.min, 2)}–${fixed(spread.max, 2)}`;
   const rows = figures.map(({ load, server, micros, more }) => [
     load,
     server,
     ADDS.get(server) ?? '',
     fixed(micros.median, 2),
-    range(micros),
+    range(micros, 2),
     more === undefined ? '' : fixed(more.median, 2),
-    range(more),
+    more === undefined ? '' : range(more, 2),
   ]);
   return `${table(HEAD, rows, 3)}\n\n${NOTE}`;
 }

@@ -3,6 +3,7 @@ import { available } from '@libs/services';
 import type { Options } from '../config.ts';
 import { BATCH_EVENTS, type Load } from '../loads.ts';
 import type { Part, PartContext } from '../part.ts';
+import { secondsOfRun } from '../rounds.ts';
 import { startStack } from '../servers-stack.ts';
 import { errorsOf, named } from '../summary.ts';
 import { FLUME_INSTALL, hasFlume } from './flume.ts';
@@ -35,7 +36,7 @@ export const peersPart: Part<PeersData> = {
   set: 'full',
   seconds(options) {
     const runs = peerLoads(options).length * SERVICES * (options.rounds + 1);
-    return START_SECONDS + runs * (options.warmupSeconds + options.seconds + RUN_EXTRA_SECONDS);
+    return START_SECONDS + runs * secondsOfRun(options, RUN_EXTRA_SECONDS);
   },
   async measure(context) {
     const data = await measurePeers(context);

@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test';
 import { createSyncModes, type SyncModes } from './sync-mode.ts';
 
-/** So many syncs of these durations in turn; resolves to how many of them ran inline. */
+/** So many syncs of these durations in turn; returns how many of them ran inline. */
 function run(modes: SyncModes, count: number, durationMs: (at: number) => number): number {
   let inline = 0;
   for (let at = 0; at < count; at++) {
