@@ -9,8 +9,11 @@ import { type CpuReading, cpuBetween, readCpu } from './processes.ts';
 import { createRequestRing, type RequestRing } from './request-ring.ts';
 import { createSamples } from './samples.ts';
 
-/** Enough different events that no parser's cache of short strings holds them all. */
-const EVENTS_ALL: Record<LoadJob['kind'], number> = { single: 8_192, ws: 8_192, batch: 32_000, ndjson: 80_000 };
+/**
+ * Enough different events that their strings have left the parser's cache, and in batches its table of short strings too (which
+ * garbage collection empties), before they come again. More single ones would cost the generator time of its own.
+ */
+const EVENTS_ALL: Record<LoadJob['kind'], number> = { single: 8_192, ws: 8_192, batch: 256_000, ndjson: 320_000 };
 /** Of large events, fewer are different. */
 const EVENT_BYTES_ALL_MAX = 64 * 1024 * 1024;
 const SLOTS_PER_LANE_MIN = 4;

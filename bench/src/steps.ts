@@ -77,7 +77,10 @@ const NOTE =
 const ADDS = new Map<string, string>([
   ['bare', 'Bun.serve, JSON and a reply'],
   ...STEPS.map(({ name, adds }) => [name, adds] as const),
-  ['weir', 'the service: tokens, limits, counters, one call for all of a turn, and deliver on the same processors'],
+  [
+    'weir',
+    'the service: tokens, limits, counters, one call for all of a turn, deliver on the same processors; it keeps freed memory for longer',
+  ],
 ]);
 
 function stepsText({ figures }: StepsData): string {

@@ -2,6 +2,7 @@
 import { anyoneMayWriteWarning } from '@libs/auth/open-warning';
 import { createLineLogger } from '@libs/monitoring/line-logger';
 import { Refusal, supervise } from '@libs/runtime';
+import { ACCEPT_MEMORY } from './accept-memory.ts';
 import type { ConfigReport } from './check-config.ts';
 import type { Config } from './config.ts';
 import { acceptName } from './paths.ts';
@@ -22,7 +23,7 @@ export async function runSupervisor(entry: string, args: readonly string[]): Pro
   const accepts = Array.from({ length: settings.WEIR_WORKERS }, (_, worker) => ({
     name: acceptName(worker),
     argv: argv('accept', String(worker)),
-    env: {},
+    env: ACCEPT_MEMORY,
     stopStage: 0,
   }));
   const deliver = {

@@ -53,7 +53,7 @@ export interface SharedWindowOptions extends Omit<RedisConnectionOptions, 'clien
   readonly idsPerCallMax?: number;
   /** Calls that may be under way at once. Default 32. */
   readonly callsInFlightMax?: number;
-  /** Ids that wait to be confirmed while Redis is away; beyond it the oldest are dropped and counted. Default 200,000. */
+  /** Ids that wait to be confirmed while Redis is away, about 170 bytes each; beyond it the oldest are dropped and counted. Default 1,000,000. */
   readonly pendingConfirmsMax?: number;
 }
 
@@ -109,7 +109,7 @@ export function createSharedWindow(options: SharedWindowOptions, deps: SharedWin
   if (!/^[\w-]{1,64}$/.test(options.owner) || !/^[\w-]{1,32}$/.test(options.epoch))
     throw new RangeError('owner and epoch of a dedupe window must be letters, digits and hyphens');
 
-  const confirms = createBacklog({ idsMax: options.pendingConfirmsMax ?? 200_000, ageMaxMs: windowMs });
+  const confirms = createBacklog({ idsMax: options.pendingConfirmsMax ?? 1_000_000, ageMaxMs: windowMs });
   const releases = createBacklog({ idsMax: PENDING_RELEASES_MAX, ageMaxMs: claimMs });
   const counters = createCounters();
   const outages = createOutageLog(deps.logger, now, CONSEQUENCE);

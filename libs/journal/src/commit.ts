@@ -15,7 +15,8 @@ interface Frame {
   readonly firstSeq: number;
   readonly timeMs: number;
   readonly durable: PromiseWithResolvers<boolean>;
-  text: string;
+  /** One after another; joined, they would be copied once more. */
+  readonly texts: string[];
   count: number;
   /** The frame can take no more on disk. */
   bytesMax: number;
@@ -78,7 +79,7 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
 
   function open(firstSeq: number, timeMs: number): Frame {
     const durable = Promise.withResolvers<boolean>();
-    const frame: Frame = { firstSeq, timeMs, durable, text: '', count: 0, bytesMax: FRAME_BYTES_MIN };
+    const frame: Frame = { firstSeq, timeMs, durable, texts: [], count: 0, bytesMax: FRAME_BYTES_MIN };
     waiting.push(frame);
     waitingBytes += FRAME_BYTES_MIN;
     return frame;
@@ -90,7 +91,7 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
     const last = waiting.at(-1);
     const fits = last !== undefined && last.bytesMax + bytesMax <= deps.frameBytesMax;
     const frame = fits ? last : open(firstSeq, timeMs);
-    frame.text += text;
+    frame.texts.push(text);
     frame.count += count;
     frame.bytesMax += bytesMax;
     waitingBytes += bytesMax;
@@ -149,7 +150,8 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
   function encode(frame: Frame): number {
     if (frame.bytesMax > buffer.byteLength)
       buffer = Buffer.allocUnsafe(Math.max(frame.bytesMax, buffer.byteLength * 2));
-    const payloadBytes = buffer.write(frame.text, FRAME_HEADER_BYTES, 'utf8');
+    let payloadBytes = 0;
+    for (const text of frame.texts) payloadBytes += buffer.write(text, FRAME_HEADER_BYTES + payloadBytes, 'utf8');
     const idsStart = FRAME_HEADER_BYTES + padTo8(payloadBytes);
     buffer.fill(0, FRAME_HEADER_BYTES + payloadBytes, idsStart);
     buffer.set(index.copyIds(frame.firstSeq, frame.firstSeq + frame.count), idsStart);

@@ -103,11 +103,20 @@ describe('size', () => {
 });
 
 describe('any JSON at all', () => {
-  const dangerous = fc.oneof(
+  const piece = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 8 }),
     fc.constantFrom(
       '<a',
       "' on=",
+      "'",
+      '`',
+      ' ',
+      '\u2028',
+      'ONload',
+      'on',
+      '=',
+      'data:',
+      'text/html',
       'javascript:',
       ' data:text/html',
       '\u00a0vbscript:',
@@ -121,6 +130,10 @@ describe('any JSON at all', () => {
       'é😀',
       '__proto__',
     ),
+  );
+  const dangerous = fc.oneof(
+    piece,
+    fc.array(piece, { maxLength: 6 }).map((pieces) => pieces.join('')),
   );
   const json = fc.letrec((tie) => ({
     value: fc.oneof(

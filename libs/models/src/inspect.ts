@@ -2,6 +2,7 @@
 import type { Problem, VerdictCode } from './codes.ts';
 import { fieldPath } from './field-path.ts';
 import type { EventLimits } from './limits.ts';
+import { isScriptUrl } from './script-url.ts';
 
 /** A problem while its path is still being collected, innermost segment first. */
 interface Fault {
@@ -25,7 +26,7 @@ export function isForbiddenKey(key: string): boolean {
 
 /**
  * Returns a walk over values as JSON.parse makes them. It answers with the first problem, or `dubious` when a string
- * may begin with a script URL, or `clean`. It never recurses deeper than `dataDepthMax` and gives up as soon as the
+ * is a script URL, or `clean`. It never recurses deeper than `dataDepthMax` and gives up as soon as the
  * keys and strings alone exceed `eventBytesMax`, so hostile input costs no more than honest input of that size.
  */
 export function createInspector(limits: EventLimits): Inspector {
@@ -37,7 +38,7 @@ export function createInspector(limits: EventLimits): Inspector {
   function inspectValue(value: unknown, depth: number): Fault | undefined {
     if (typeof value === 'string') {
       bytes += value.length;
-      if (mayBeginWithScheme(value)) dubious = true;
+      if (isScriptUrl(value)) dubious = true;
       return bytes > eventBytesMax ? tooLarge() : undefined;
     }
     if (typeof value === 'number') return isExactNumber(value) ? undefined : outOfRange(value);
@@ -115,11 +116,4 @@ function outOfRange(value: number): Fault {
     ? 'Integers beyond ±9007199254740991 would lose digits: send it as a string.'
     : 'The number is too large for a double: send it as a string.';
   return fault('number_out_of_range', message);
-}
-
-/** True unless the first character rules out `javascript:`, `vbscript:` and `data:text/html` after blanks. */
-function mayBeginWithScheme(text: string): boolean {
-  const first = text.charCodeAt(0);
-  const lower = first | 0x20;
-  return lower === 0x64 /* d */ || lower === 0x6a /* j */ || lower === 0x76 /* v */ || first <= 0x20 || first >= 0x7f;
 }

@@ -5,6 +5,7 @@
 import type { Problem } from './codes.ts';
 import { fieldPath } from './field-path.ts';
 import { FORBIDDEN_KEY_MESSAGE, isForbiddenKey } from './inspect.ts';
+import { isScriptUrl } from './script-url.ts';
 
 /** Unicode's control characters (C0, DEL, C1) but tab and newline. */
 const CONTROL = /[\p{Cc}--[\t\n]]/gv;
@@ -15,22 +16,16 @@ const TAG_OPEN = /<(?=[A-Za-z/!?])/g;
 /** ` on…=` after a quote: an event handler that breaks out of an attribute. Names end where an attribute's does. */
 const HANDLER = /(["'`]\s+on[^\s"'`<>=/&;]*\s*)=/gi;
 
-/** Browsers ignore tabs and newlines anywhere in a URL, so `java\nscript:` is one too. */
-const SCRIPT_URL = new RegExp(`^\\s*(?:${['javascript:', 'vbscript:', 'data:text/html'].map(spaced).join('|')})`, 'i');
-
 /** One cheap test (no Unicode mode) that says no for nearly every string; lone surrogates and script URLs apart. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
 const SUSPECT_TEXT = /[\x00-\x08\x0b-\x1f\x7f-\x9f<"'`]/;
 
-function spaced(scheme: string): string {
-  return scheme.split('').join('[\\t\\n]*');
-}
-
 /**
  * Matches the JSON text of an event (as JSON.stringify writes it) whenever some string in it might need sanitising,
- * script URLs apart: escapes cover control characters, lone surrogates and quotes; DEL and C1 are written as they are.
+ * script URLs apart: escapes cover control characters, lone surrogates, tabs, newlines and double quotes; DEL and C1 are
+ * written as they are. An apostrophe alone is none: titles are full of them.
  */
-export const SUSPECT_JSON: RegExp = /[\\<'`\x7f-\x9f]/;
+export const SUSPECT_JSON: RegExp = /[\\<\x7f-\x9f]|['`]\s+on/i;
 
 /** A key, or a value without the rule for script URLs. */
 function sanitiseKey(text: string): string {
@@ -41,7 +36,7 @@ function sanitiseKey(text: string): string {
 /** A string value. */
 export function sanitiseText(text: string): string {
   const clean = sanitiseKey(text);
-  return SCRIPT_URL.test(clean) ? `unsafe:${clean}` : clean;
+  return isScriptUrl(clean) ? `unsafe:${clean}` : clean;
 }
 
 export type Sanitised = { readonly value: object } | { readonly problem: Problem };
