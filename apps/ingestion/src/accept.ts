@@ -42,6 +42,7 @@ const PIECE_BYTES_PER_UNIT = 4;
 const TAIL_LENGTH = 120;
 /** What the journal keeps of each id, in the same frame. */
 const ID_BYTES = 16;
+const ID_WORDS = 4;
 
 /** A source's origin with the time added. Its fields may cost something to find out, so they are only passed on. */
 class Arrival implements EventOrigin {
@@ -162,12 +163,13 @@ export function createAccept(deps: AcceptDeps): Accept {
     const { good, outcomes } = batch;
     const tail = tailOf(batch.nowMs);
     const piece = { text: '', count: 0 };
+    const ids = hashAll(good);
     let lastSeq = 0;
     try {
       for (let at = 0; at < good.length; at++) {
         const one = good[at];
         if (one === undefined) continue;
-        journal.hash(one.key, hash);
+        for (let word = 0; word < ID_WORDS; word++) hash[word] = ids[at * ID_WORDS + word] as number;
         const first = journal.find(hash);
         if (first !== 0) {
           lastSeq = Math.max(lastSeq, duplicate(outcomes, at, first));
@@ -195,6 +197,19 @@ export function createAccept(deps: AcceptDeps): Accept {
       flush(piece);
     }
     return lastSeq;
+  }
+
+  /** The ids of all records, four words each. */
+  function hashAll(good: Batch['good']): Uint32Array {
+    const ids = new Uint32Array(good.length * ID_WORDS);
+    for (let at = 0; at < good.length; at++) {
+      const one = good[at];
+      if (one === undefined) continue;
+      journal.hash(one.key, hash);
+      for (let word = 0; word < ID_WORDS; word++) ids[at * ID_WORDS + word] = hash[word] as number;
+    }
+    journal.prefetch(ids);
+    return ids;
   }
 
   function accepted(seq: number, isLocal: boolean): Outcome {

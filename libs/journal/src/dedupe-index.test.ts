@@ -141,6 +141,7 @@ test('many at once are the same as one by one', () => {
     many.addAll(ids, seq, frame);
     seq += count;
     for (const index of [one, many]) index.expire(frame);
+    many.prefetch(ids);
     expect(many.nextSeq()).toBe(one.nextSeq());
     expect(many.baseSeq()).toBe(one.baseSeq());
     expect(many.marks(many.baseSeq(), seq)).toEqual(one.marks(one.baseSeq(), seq));

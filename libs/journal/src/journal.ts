@@ -57,6 +57,8 @@ export interface Journal {
   readonly id: string;
   /** Hashes a dedupe key (storeId, NUL, eventId) into four words. */
   readonly hash: (key: string, target: IdHash) => void;
+  /** Makes the questions about these ids, four words each, cheaper when there are many. */
+  prefetch(ids: Uint32Array): void;
   /** The sequence number that holds this id within the window, durable or not yet; 0 when none does. */
   find(id: IdHash): number;
   /** True when a journal that is no longer written holds this id within the window. */
@@ -303,6 +305,7 @@ export function openJournal(options: JournalOptions): Journal {
   return {
     id,
     hash: createIdHasher(secret),
+    prefetch: index.prefetch,
     find: index.find,
     wasSeen: (hash) => leftovers.length > 0 && leftovers.some((one) => one.has(hash)),
     seenIn(hash) {
