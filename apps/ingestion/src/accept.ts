@@ -42,7 +42,7 @@ const PIECE_BYTES_PER_UNIT = 4;
 const TAIL_LENGTH = 120;
 /** What the journal keeps of each id, in the same frame. */
 const ID_BYTES = 16;
-const ID_WORDS = 4;
+const ID_WORDS = ID_BYTES / Uint32Array.BYTES_PER_ELEMENT;
 
 /** A source's origin with the time added. Its fields may cost something to find out, so they are only passed on. */
 class Arrival implements EventOrigin {
@@ -71,6 +71,8 @@ interface Piece {
 /** One call of accept: `good[i]` is record `i` when it may be stored and its outcome is still open. */
 interface Batch {
   readonly good: (Good | undefined)[];
+  /** The hashed id of each, `ID_WORDS` words; zeros where there is none. */
+  readonly ids: Uint32Array;
   readonly outcomes: Outcome[];
   readonly nowMs: number;
   /** The shared window was not reached for at least one of the records. */
@@ -108,17 +110,22 @@ export function createAccept(deps: AcceptDeps): Accept {
     const nowMs = wallMs();
     const arrival = new Arrival(origin, nowMs);
     const good: Batch['good'] = new Array(records.length);
+    const ids = new Uint32Array(records.length * ID_WORDS);
     const outcomes: Outcome[] = new Array(records.length);
     for (let at = 0; at < records.length; at++) {
       if (origins !== undefined) arrival.from = origins[at];
       const checked = model.check(records[at], arrival);
-      if (checked.ok) good[at] = checked;
-      else {
+      if (checked.ok) {
+        good[at] = checked;
+        journal.hash(checked.key, hash);
+        for (let word = 0; word < ID_WORDS; word++) ids[at * ID_WORDS + word] = hash[word] as number;
+      } else {
         good[at] = undefined;
         outcomes[at] = rejected(checked);
       }
     }
-    return { good, outcomes, nowMs, isLocal: false };
+    journal.prefetch(ids);
+    return { good, ids, outcomes, nowMs, isLocal: false };
   }
 
   /** Asks the shared window for every id that is not known here; resolves to the records that are ours to append. */
@@ -126,7 +133,7 @@ export function createAccept(deps: AcceptDeps): Accept {
     const asked: number[] = [];
     const keys: string[] = [];
     for (const [at, one] of batch.good.entries()) {
-      if (one === undefined || !isNew(one)) continue;
+      if (one === undefined || !isNew(batch, at)) continue;
       asked.push(at);
       keys.push(one.key);
     }
@@ -163,14 +170,12 @@ export function createAccept(deps: AcceptDeps): Accept {
     const { good, outcomes } = batch;
     const tail = tailOf(batch.nowMs);
     const piece = { text: '', count: 0 };
-    const ids = hashAll(good);
     let lastSeq = 0;
     try {
       for (let at = 0; at < good.length; at++) {
         const one = good[at];
         if (one === undefined) continue;
-        for (let word = 0; word < ID_WORDS; word++) hash[word] = ids[at * ID_WORDS + word] as number;
-        const first = journal.find(hash);
+        const first = findAt(batch, at);
         if (first !== 0) {
           lastSeq = Math.max(lastSeq, duplicate(outcomes, at, first));
           continue;
@@ -197,19 +202,6 @@ export function createAccept(deps: AcceptDeps): Accept {
       flush(piece);
     }
     return lastSeq;
-  }
-
-  /** The ids of all records, four words each. */
-  function hashAll(good: Batch['good']): Uint32Array {
-    const ids = new Uint32Array(good.length * ID_WORDS);
-    for (let at = 0; at < good.length; at++) {
-      const one = good[at];
-      if (one === undefined) continue;
-      journal.hash(one.key, hash);
-      for (let word = 0; word < ID_WORDS; word++) ids[at * ID_WORDS + word] = hash[word] as number;
-    }
-    journal.prefetch(ids);
-    return ids;
   }
 
   function accepted(seq: number, isLocal: boolean): Outcome {
@@ -253,7 +245,7 @@ export function createAccept(deps: AcceptDeps): Accept {
     const { good, outcomes } = batch;
     const claimedElsewhere = outcomes.find((outcome) => outcome?.kind === 'retry');
     if (claimedElsewhere !== undefined) return refuseAll(batch, claimedElsewhere);
-    const added = good.filter((one) => one !== undefined && isNew(one)) as Good[];
+    const added = good.filter((one, at) => one !== undefined && isNew(batch, at)) as Good[];
     const length = added.reduce((sum, one) => sum + one.row.length + TAIL_LENGTH, 0);
     const bytes = byteLength(added);
     if (bytes + added.length * ID_BYTES > journal.frameBytesMax) return refuseAll(batch, TOO_LARGE);
@@ -266,8 +258,7 @@ export function createAccept(deps: AcceptDeps): Accept {
     let count = 0;
     for (const [at, one] of good.entries()) {
       if (one === undefined) continue;
-      journal.hash(one.key, hash);
-      const first = journal.find(hash);
+      const first = findAt(batch, at);
       if (first !== 0) lastSeq = Math.max(lastSeq, duplicate(outcomes, at, first));
       else if (journal.wasSeen(hash)) outcomes[at] = duplicateOfLeftover();
       else {
@@ -282,9 +273,14 @@ export function createAccept(deps: AcceptDeps): Accept {
     return lastSeq;
   }
 
-  function isNew({ key }: Good): boolean {
-    journal.hash(key, hash);
-    return journal.find(hash) === 0 && !journal.wasSeen(hash);
+  function isNew(batch: Batch, at: number): boolean {
+    return findAt(batch, at) === 0 && !journal.wasSeen(hash);
+  }
+
+  /** What the journal's `find` says of record `at`, whose id is in `hash` from then on. */
+  function findAt({ ids }: Batch, at: number): number {
+    for (let word = 0; word < ID_WORDS; word++) hash[word] = ids[at * ID_WORDS + word] as number;
+    return journal.find(hash);
   }
 
   return accept;

@@ -53,7 +53,10 @@ export interface SharedWindowOptions extends Omit<RedisConnectionOptions, 'clien
   readonly idsPerCallMax?: number;
   /** Calls that may be under way at once. Default 32. */
   readonly callsInFlightMax?: number;
-  /** Ids that wait to be confirmed while Redis is away, about 170 bytes each; beyond it the oldest are dropped and counted. Default 1,000,000. */
+  /**
+   * Ids that wait to be confirmed while Redis is away, about 170 bytes each; beyond it the oldest are dropped and counted.
+   * Default 1,000,000.
+   */
   readonly pendingConfirmsMax?: number;
 }
 

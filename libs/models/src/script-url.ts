@@ -8,7 +8,10 @@ function spaced(scheme: string): string {
   return scheme.split('').join('[\\t\\n]*');
 }
 
-/** True for `javascript:`, `vbscript:` and `data:text/html` at the start, after blanks. Most strings are ruled out by their first character. */
+/**
+ * True for `javascript:`, `vbscript:` and `data:text/html` at the start, after blanks. Most strings are ruled out by their
+ * first character.
+ */
 export function isScriptUrl(text: string): boolean {
   return text.length >= SHORTEST && mayBeginWithScheme(text.charCodeAt(0)) && SCRIPT_URL.test(text);
 }
