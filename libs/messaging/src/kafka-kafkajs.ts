@@ -55,6 +55,8 @@ export interface KafkaJsClientDeps {
   readonly logger: KafkaLogger;
   /** A monotonic clock in milliseconds. */
   readonly nowMs: () => number;
+  /** Where requests get their memory; absent: the client has buffers of its own. */
+  readonly buffers?: RequestBuffers;
 }
 
 /** A client of kafkajs and the sockets that it makes; nothing connects yet. */
@@ -96,7 +98,7 @@ export function createKafkaJsClient(options: KafkaConnectionOptions, deps: Kafka
   takeEncodedBatches();
   const open = createKafkaJsOpener(options, deps);
   const compress = COMPRESS[options.compression ?? 'none'];
-  const buffers = createRequestBuffers();
+  const buffers = deps.buffers ?? createRequestBuffers();
   const timeout = options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS;
 
   async function findTopics(names: readonly string[], create: NewTopicSettings | undefined, signal: AbortSignal) {

@@ -2,6 +2,7 @@
 
 import type { Block, RowFailure, WriteContext } from '@libs/pipeline';
 import { type KafkaMessage, readTopic } from '@libs/services';
+import type { RequestBuffers } from '../src/kafka-buffers.ts';
 import {
   createKafkaJsClient,
   createKafkaSink,
@@ -70,6 +71,7 @@ export interface TestSinkOptions extends Partial<KafkaSinkOptions>, Omit<KafkaCo
   /** Default: `item_added` goes there. */
   readonly topic?: string;
   readonly nowMs?: () => number;
+  readonly buffers?: RequestBuffers;
 }
 
 export function testSink(options: TestSinkOptions): TestSink {
@@ -78,7 +80,8 @@ export function testSink(options: TestSinkOptions): TestSink {
   const note = (level: string) => (_fields: object, message: string) => void log.push({ level, message });
   const logger = { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error') };
   const nowMs = options.nowMs ?? (() => performance.now());
-  const client = createKafkaJsClient({ ...options, brokers: [options.brokers] }, { logger, nowMs });
+  const deps = options.buffers === undefined ? { logger, nowMs } : { logger, nowMs, buffers: options.buffers };
+  const client = createKafkaJsClient({ ...options, brokers: [options.brokers] }, deps);
   const routes = options.routes ?? new Map([['item_added', { topic: options.topic ?? 'unused' }]]);
   const sink = createKafkaSink({ ...options, routes }, { client, logger, nowMs, onStored: (one) => stored.push(one) });
   return { sink, stored, log, [Symbol.asyncDispose]: () => sink.close(AbortSignal.timeout(2_000)) };

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test';
 import { Retryable } from '@libs/pipeline';
 import { type Kafka, lacks, readTopic, startKafka } from '@libs/services';
+import { createRequestBuffers, type RequestBuffers } from '../src/kafka-buffers.ts';
 import { type AckLossProxy, startAckLossProxy } from './kafka-ack-loss.ts';
 import {
   CREATE,
@@ -60,6 +61,38 @@ describe.skipIf(lacks({ start: ['kafka', 'kcat'] }))('the Kafka sink while its b
       await deliver(one.sink, range(901, 1_000));
       expect(await expectAll(topic, 1_000)).toBe(1_000);
       expect(one.stored.reduce((sum, { count }) => sum + count, 0)).toBe(1_000);
+    },
+    TEST_MS,
+  );
+
+  test(
+    'the memory of a request is used again only after the broker has answered it',
+    async () => {
+      const topic = topicName('buffers');
+      const own = createRequestBuffers();
+      let taken = 0;
+      let given = 0;
+      const buffers: RequestBuffers = {
+        take(bytes) {
+          taken += 1;
+          return own.take(bytes);
+        },
+        give(buffer) {
+          given += 1;
+          // Whoever still had to send it would send this.
+          own.give(buffer.fill(0xff));
+        },
+      };
+      await using one = testSink({ brokers: `127.0.0.1:${proxy.port}`, topic, ...CREATE, batchRowsMax: 50, buffers });
+      await deliver(one.sink, range(1, 300));
+      expect(given).toBe(taken);
+      const before = proxy.lost();
+      proxy.lose(3);
+      await deliver(one.sink, range(301, 600));
+      expect(proxy.lost() - before).toBe(3);
+      expect(taken - given).toBe(3);
+      await deliver(one.sink, range(601, 900));
+      expect(await expectAll(topic, 900)).toBe(900);
     },
     TEST_MS,
   );
