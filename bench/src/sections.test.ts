@@ -2,6 +2,8 @@
 import { expect, test } from 'bun:test';
 import { drainSection } from './drain.ts';
 import { backlogSection, windowSection } from './growth-report.ts';
+import type { PeersData } from './peers/part.ts';
+import { peersSection } from './peers/report.ts';
 import { problemsOf, slopesOf } from './soak.ts';
 import { slopeText, soakSection } from './soak-report.ts';
 
@@ -43,6 +45,32 @@ test('growth shows rate and CPU beside the empty service, and what is not known 
     expect(markdown).toContain(`(benchmarks/${plots[0]?.name}.svg)`);
     expect(plots[0]?.svg).toContain('>0.97</text>');
   }
+});
+
+test('peers: each load has its processor time and its rate, and what was not measured has no bar', () => {
+  const summary = ['weir', 'fastify'].map((server, at) => ({
+    load: 'batch',
+    server,
+    eventsPerSecond: { median: 80_000 - at * 50_000, min: 20_000, max: 90_000 },
+    ownMicrosPerEvent: 16.25 + at,
+    companionMicrosPerEvent: { kafka: 1.75, redis: at === 0 ? 6.5 : Number.NaN },
+    p50Ms: 1,
+    p99Ms: 2,
+    otherCores: 0,
+  }));
+  const loads = [
+    { name: 'batch', kind: 'batch', what: '', connections: 4, eventsPerRequest: 1_000, pace: { inFlight: 1 } },
+  ];
+  const { markdown, plots } = peersSection(
+    saved({ loads, services: [], missing: [], summary, ratios: [], aims: [], runs: [] }) as unknown as PeersData,
+  );
+  expect(plots.map(({ name }) => name)).toEqual(['peers-batch-cpu', 'peers-batch-rate']);
+  for (const { name } of plots) expect(markdown).toContain(`(benchmarks/${name}.svg)`);
+  const values = plots.map(({ svg }) => [...svg.matchAll(/class="value"[^>]*>([^<]*)</g)].map(([, value]) => value));
+  expect(values).toEqual([
+    ['16.3', '1.75', '6.5', '17.3', '1.75'],
+    ['80,000', '30,000'],
+  ]);
 });
 
 const MINUTES = 10;

@@ -10,7 +10,7 @@ import { FLUME_INSTALL, hasFlume } from './flume.ts';
 import { measurePeerRounds, type PeerRun } from './measure.ts';
 import type { Peer } from './peer.ts';
 import { openPlaces, PLACES, type Places, placesUrls } from './places.ts';
-import { peersText } from './report.ts';
+import { peersSection, peersText } from './report.ts';
 import { PEER_TOPICS, type Service, serviceStarters } from './services.ts';
 import { type Aim, aimsOf, type PeerRatio, type PeerSummary, peerRatios, summarisePeers } from './summary.ts';
 
@@ -43,6 +43,7 @@ export const peersPart: Part<PeersData> = {
     return { data, problems: [...named(errorsOf(data.runs)), ...data.runs.flatMap(({ mismatches }) => mismatches)] };
   },
   text: peersText,
+  section: peersSection,
 };
 
 function peerLoads({ connections }: Options): Load[] {

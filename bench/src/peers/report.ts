@@ -1,7 +1,8 @@
-/** The peers' figures as text. */
-
-import { count, fixed, table } from '../report.ts';
+/** The peers' figures as text and pictures. */
+import type { Plot, Section } from '../part.ts';
+import { codeBlock, count, fixed, image, table } from '../report.ts';
 import { CLICKHOUSE_NOTE } from '../servers-stack.ts';
+import { type BarChart, barChart } from '../svg.ts';
 import type { PeersData } from './part.ts';
 import type { Aim, PeerRatio, PeerSummary } from './summary.ts';
 
@@ -15,6 +16,45 @@ export function peersText({ loads, services, missing, summary, ratios, aims }: P
     `Aims\n${aims.map(aimText).join('\n')}`,
     [...missing, CLICKHOUSE_NOTE].join('\n'),
   ].join('\n\n');
+}
+
+export function peersSection(data: PeersData): Section {
+  const plots = data.loads.flatMap(({ name }) =>
+    plotsOf(
+      name,
+      data.summary.filter(({ load }) => load === name),
+    ),
+  );
+  return { markdown: [codeBlock(peersText(data)), ...plots.map(image)].join('\n\n'), plots };
+}
+
+function plotsOf(load: string, summary: readonly PeerSummary[]): Plot[] {
+  const companions = [...new Set(summary.flatMap((one) => Object.keys(one.companionMicrosPerEvent)))];
+  const plot = (name: string, title: string, chart: Omit<BarChart, 'title'>): Plot => ({
+    name: `peers-${load}-${name}`,
+    title,
+    svg: barChart({ ...chart, title }),
+  });
+  return [
+    plot('cpu', `${load}: CPU time until every event had arrived`, {
+      axis: 'µs of CPU time per event (median)',
+      series: ['own', ...companions],
+      groups: summary.map(({ server, ownMicrosPerEvent, companionMicrosPerEvent }) => ({
+        label: server,
+        bars: [ownMicrosPerEvent, ...companions.map((name) => companionMicrosPerEvent[name])].map((value) =>
+          value === undefined ? undefined : { value },
+        ),
+      })),
+    }),
+    plot('rate', `${load}: events acknowledged`, {
+      axis: 'events per second (median, range of the rounds)',
+      series: ['acknowledged'],
+      groups: summary.map(({ server, eventsPerSecond: { median, min, max } }) => ({
+        label: server,
+        bars: [{ value: median, min, max }],
+      })),
+    }),
+  ];
 }
 
 function aimText({ what, found, min }: Aim): string {
