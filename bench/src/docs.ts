@@ -16,7 +16,7 @@ export const PLOTS_FOLDER = 'benchmarks';
 export const RESULTS_FILE = `${PLOTS_FOLDER}/results.json`;
 
 const INTRODUCTION = `Made by \`npm run bench\` from its results (\`--docs\`, or \`--from\` saved ones); not written by hand. [bench/README.md](../bench/README.md) says what the loads are and how
-to read the figures. Weir and a bare \`Bun.serve\`, which parses and replies and keeps nothing, are measured in turn under the same load:
+to read the figures. Weir and a bare \`Bun.serve\`, which parses and replies and keeps nothing, with Bun's own memory settings, are measured in turn under the same load:
 CPU time per event and ratios within one run are what to trust; absolute rates belong to this machine, on which generator, server and
 everything behind share the processors.`;
 

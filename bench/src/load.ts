@@ -13,7 +13,7 @@ import { createSamples } from './samples.ts';
  * Enough different events that their strings have left the parser's cache, and in batches its table of short strings too (which
  * garbage collection empties), before they come again. More single ones would cost the generator time of its own.
  */
-const EVENTS_ALL: Record<LoadJob['kind'], number> = { single: 8_192, ws: 8_192, batch: 256_000, ndjson: 320_000 };
+const EVENTS_ALL: Record<LoadJob['kind'], number> = { single: 8_192, ws: 8_192, batch: 200_000, ndjson: 200_000 };
 /** Of large events, fewer are different. */
 const EVENT_BYTES_ALL_MAX = 64 * 1024 * 1024;
 const SLOTS_PER_LANE_MIN = 4;

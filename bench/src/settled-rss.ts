@@ -2,7 +2,8 @@
 import { memoryByProcess, type NamedProcess } from './processes.ts';
 import { median } from './samples.ts';
 
-const SETTLE_MS = 3_000;
+/** Longer than accept keeps freed memory. */
+const SETTLE_MS = 12_000;
 const READINGS = 9;
 const READING_INTERVAL_MS = 200;
 

@@ -79,7 +79,7 @@ const ADDS = new Map<string, string>([
   ...STEPS.map(({ name, adds }) => [name, adds] as const),
   [
     'weir',
-    'the service: tokens, limits, counters, one call for all of a turn, deliver on the same processors; it keeps freed memory for longer',
+    'the service: tokens, limits, counters, one call for all of a turn, deliver on the same processors; memory settings of its own, ids fetched at once',
   ],
 ]);
 

@@ -1,7 +1,7 @@
 /**
  * The path of an event as far as the first argument says, made of Weir's own libraries: what each step adds to the one before is
  * what it costs here. The last one keeps its promise like Weir itself, beside which it lacks what the service is: deliver, tokens,
- * counters, and one accept call for all requests of a turn.
+ * counters, one accept call for all requests of a turn, the index's prefetch, and accept's memory settings.
  */
 import { clientAddressOf, createElysiaServer, jsonReply, readBody } from '@libs/elysia-server';
 import { createDisk, type IdHash, type Journal, openJournal } from '@libs/journal';
