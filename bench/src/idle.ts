@@ -41,7 +41,7 @@ export const idlePart: Part<IdleData> = {
   name: 'idle',
   what: 'memory while nothing happens, and of idle WebSockets',
   set: 'core',
-  seconds: () => 110,
+  seconds: () => 75,
   async measure(context) {
     const { options, children, pinning, progress } = context;
     const sockets: SocketsRun[] = [];
