@@ -157,6 +157,8 @@ describe.skipIf(lacks({ start: ['redis'] }))('the window that processes share', 
   test('a confirm does not wait for the store', async () => {
     const [one, two] = [await start(), await start()];
     const waiting = one.send(['a'], 'stored');
+    // Two connections: what is sent on the one first need not arrive first.
+    await eventually(async () => one.stored.waiting() === 1);
     expect(await kindAt(two, 'a')).toBe('duplicate');
     expect(one.stored.waiting()).toBe(1);
     one.stored.advance(1);
