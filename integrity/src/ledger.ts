@@ -51,17 +51,6 @@ export interface Ledger {
   retries(): Readonly<Record<string, number>>;
 }
 
-/** Of what was accepted, so much may be refused because the disk, which others share, stalled. */
-const OVERLOADED_SHARE_MAX = 0.02;
-
-/** Answers `retry` by code, without those that are `expected`, and without a few because the disk could not keep up for a moment. */
-export function unexpectedRetries(ledger: Ledger, expected: (code: string) => boolean): (readonly [string, number])[] {
-  const few = OVERLOADED_SHARE_MAX * ledger.counts().accepted;
-  return Object.entries(ledger.retries()).filter(
-    ([code, count]) => !expected(code) && !(code === 'overloaded' && count < few),
-  );
-}
-
 const SAMPLE_EVERY = 20;
 const SAMPLE_MAX = 4_000;
 

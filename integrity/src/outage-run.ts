@@ -2,7 +2,7 @@
 import { isRunning } from '@libs/runtime';
 import { askJson, compare, compareCounters, drain, readStored, type Stored } from './audit.ts';
 import type { Rewrite } from './fault-source.preload.ts';
-import { createLedger, type Ledger, unexpectedRetries } from './ledger.ts';
+import { createLedger, type Ledger } from './ledger.ts';
 import { type LatencyProbe, startLatencyProbe } from './outage-latency.ts';
 import { createSeeded, type Seeded } from './seeded.ts';
 import { createService, type Role, type Service } from './service.ts';
@@ -170,7 +170,7 @@ export async function startOutageRun(options: OutageRunOptions): Promise<OutageR
   }
 
   function broken(stored: Stored): string[] {
-    const refusals = unexpectedRetries(ledger, (code) => killed && ENDING.has(code));
+    const refusals = Object.entries(ledger.retries()).filter(([code]) => !(killed && ENDING.has(code)));
     return [...refusals.map(([code, count]) => `${count} events were refused: ${code}`), ...compare(ledger, stored)];
   }
 
