@@ -15,6 +15,8 @@ interface Note {
 interface Bench {
   readonly committer: ReturnType<typeof createCommitter>;
   readonly notes: Note[];
+  /** Bytes of the frames that were written. */
+  readonly sizes: number[];
   readonly durable: number[];
   readonly failures: Error[];
   /** Appends a frame's worth of rows. */
@@ -38,6 +40,7 @@ function start(more: { segmentBytes?: number; frameBytesMax?: number; holding?: 
   let clockMs = 0;
   const bench: Bench = {
     notes: [],
+    sizes: [],
     durable: [],
     failures: [],
     syncMs: 0,
@@ -53,6 +56,7 @@ function start(more: { segmentBytes?: number; frameBytesMax?: number; holding?: 
   const disk = {
     write(_fd: number, bytes: Uint8Array) {
       const { firstSeq, count } = readFrameHeader(bytes);
+      bench.sizes.push(bytes.byteLength);
       note({ what: 'write', seq: firstSeq, count });
     },
     sync() {
@@ -212,20 +216,26 @@ test('frames stay below their limit, keep the order, and their bound is never le
   await bench.join(1);
   const durables: Promise<boolean>[] = [];
   let joined = 1;
-  for (let at = 0; at < 40; at++) {
+  for (let at = 0; at < 80; at++) {
     const count = 1 + (at % 4);
     durables.push(bench.join(count, 100 + at));
     joined += count;
   }
   const bound = bench.committer.waitingBytes();
-  const before = bench.notes.length;
+  const before = bench.sizes.length;
   while (bench.committer.durableSeq() < joined) {
     bench.finish?.();
     await turn();
   }
   expect(await Promise.all(durables)).toEqual(durables.map(() => true));
-  const sizes = writes(bench).slice(-(bench.notes.length - before));
+  // The first of them was being synced already, and waited no more.
+  const sizes = bench.sizes.slice(before);
   expect(sizes.length).toBeGreaterThan(5);
+  expect(sizes.filter((size) => size > 4_096)).toEqual([]);
+  const taken = sizes.reduce((sum, size) => sum + size, 0);
+  expect(bound).toBeGreaterThanOrEqual(taken);
+  // Eight bytes of padding in each at most.
+  expect(bound).toBeLessThanOrEqual(taken + 8 * sizes.length);
   expect(bench.durable.at(-1)).toBe(joined);
   expect([...bench.durable].sort((a, b) => a - b)).toEqual(bench.durable);
   expect(bound).toBeGreaterThan(10_000);

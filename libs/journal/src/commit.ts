@@ -18,7 +18,7 @@ interface Frame {
   /** One after another; joined, they would be copied once more. */
   readonly texts: string[];
   count: number;
-  /** The frame can take no more on disk. */
+  /** The frame takes no more on disk: padding may take less. */
   bytesMax: number;
 }
 
@@ -54,8 +54,6 @@ export interface CommitDeps {
 
 /** One UTF-16 unit is at most three bytes of UTF-8. */
 const UTF8_BYTES_MAX = 3;
-/** Longer texts are measured: bounds of three times the truth would fill what may wait. Shorter ones are not worth it. */
-const MEASURED_LENGTH = 32 * 1024;
 /** Header and padding. */
 const FRAME_BYTES_MIN = FRAME_HEADER_BYTES + 8;
 
@@ -85,9 +83,9 @@ export function createCommitter(deps: CommitDeps, start: { nextFrame: number; du
     return frame;
   }
 
+  /** Texts are measured: with a bound of three times the truth, a disk that stalls would hold a third of what may wait. */
   function join(text: string, count: number, firstSeq: number, timeMs: number): Durable {
-    const textBytes = text.length > MEASURED_LENGTH ? Buffer.byteLength(text) : text.length * UTF8_BYTES_MAX;
-    const bytesMax = textBytes + count * ID_BYTES;
+    const bytesMax = Buffer.byteLength(text) + count * ID_BYTES;
     const last = waiting.at(-1);
     const fits = last !== undefined && last.bytesMax + bytesMax <= deps.frameBytesMax;
     const frame = fits ? last : open(firstSeq, timeMs);

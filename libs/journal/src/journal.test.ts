@@ -208,6 +208,33 @@ test('ids that are still waiting for the disk do not expire, however long it tak
   expect(readKeys(disk, 6_001)).toHaveLength(6_001);
 });
 
+test('while the disk stalls, half a segment of rows waits, counted as they will stand there, before one is refused', async () => {
+  const disk = newDisk();
+  const one = open(disk, { clock: slowClock() });
+  expect(await appendKeys(one.journal, ['warm'])).toBe(true);
+  await until(() => filesOf(disk).some((name) => name.startsWith('spare-')));
+  const resume = disk.holdSyncs();
+  // The first one is written and synced; the others wait for it.
+  const waiting = [appendKeys(one.journal, ['first'])];
+  await new Promise((resolve) => setImmediate(resolve));
+  const filler = 'x'.repeat(200);
+  for (;;) {
+    const room = one.journal.noRoom(300, 1);
+    if (room !== undefined) {
+      expect(room).toMatchObject({ code: 'overloaded', message: 'too much is waiting for the disk' });
+      break;
+    }
+    waiting.push(appendKeys(one.journal, [`key-${one.journal.nextSeq()}`], filler));
+  }
+  resume();
+  expect(new Set(await Promise.all(waiting))).toEqual(new Set([true]));
+  // The row that was asked for is not measured yet: three bytes for each of its characters.
+  expect(one.journal.state().pendingBytes).toBeGreaterThan(SEGMENT_BYTES / 2 - 3 * 300);
+  expect(one.failures).toEqual([]);
+  const count = one.journal.nextSeq() - 1;
+  expect(readKeys(disk, count)).toHaveLength(count);
+});
+
 test('closed while a segment is being made and a sync is under way: it ends, leaves nothing half made, and twice is once', async () => {
   const disk = newDisk();
   const one = open(disk, { clock: slowClock() });
