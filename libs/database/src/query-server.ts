@@ -32,7 +32,7 @@ export async function runOnServer(
 ): Promise<Response> {
   const search = searchParams(plan);
   const signal = AbortSignal.any([options.signal, AbortSignal.timeout(options.timeMsMax + GRACE_MS)]);
-  let reason = 'cannot be reached';
+  let reason: string | undefined;
   for (const base of server.urls()) {
     const url = new URL(base);
     for (const [name, value] of search) url.searchParams.set(name, value);
@@ -44,7 +44,11 @@ export async function runOnServer(
       break;
     }
   }
-  return refusalResponse(new QueryRefused('NETWORK_ERROR', `The ClickHouse server ${reason}.`), plan.queryId);
+  return refusalResponse(serverRefusal(reason), plan.queryId);
+}
+
+export function serverRefusal(reason = 'cannot be reached'): QueryRefused {
+  return new QueryRefused('NETWORK_ERROR', `The ClickHouse server ${reason}.`);
 }
 
 function searchParams(plan: QueryPlan): URLSearchParams {

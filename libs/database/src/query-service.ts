@@ -3,9 +3,10 @@ import { runEmbedded } from './query-embedded.ts';
 import { QueryRefused } from './query-refused.ts';
 import { planQuery, QUERY_LIMITS, type QueryLimits, type QueryPlan } from './query-request.ts';
 import { errorResponse, refusalResponse } from './query-response.ts';
-import { runOnServer } from './query-server.ts';
+import { runOnServer, serverRefusal } from './query-server.ts';
 import { createSlots } from './query-slots.ts';
 import type { Store, StoreLogger } from './store.ts';
+import { isUnreachable } from './store-errors.ts';
 
 export { QUERY_LIMITS, type QueryLimits };
 
@@ -29,14 +30,14 @@ export function createQueryService(
   const closing = new AbortController();
   let tableFunctions: Promise<ReadonlySet<string>> | undefined;
 
-  /** Asked once; a failure is asked again. */
+  /** Asked once; a failure is asked again. Throws what a query itself would when the server cannot be reached. */
   function knownTableFunctions(): Promise<ReadonlySet<string>> {
     tableFunctions ??= store
       .select('SELECT lower(name) FROM system.table_functions')
       .then((rows) => new Set(rows.map(([name]) => String(name))))
       .catch((error) => {
         tableFunctions = undefined;
-        throw error;
+        throw store.kind === 'server' && isUnreachable(error) ? serverRefusal() : error;
       });
     return tableFunctions;
   }

@@ -140,7 +140,10 @@ test('a server that is not there: nothing was stored, try again', async () => {
   });
   const service = createQueryService(gone, {}, { logger: QUIET });
   const answer = await service.handle(new Request('http://x/query', { method: 'POST', body: 'SELECT 1' }));
-  expect([answer.status, await answer.text()]).toEqual([503, expect.stringContaining('NETWORK_ERROR')]);
+  expect([answer.status, await answer.text()]).toEqual([
+    503,
+    expect.stringContaining('cannot be reached. (NETWORK_ERROR)'),
+  ]);
   await service.close();
   await gone.close();
 });
