@@ -9,13 +9,15 @@ import { afterEach, expect, test } from 'bun:test';
 import { createEventMaker, type EventMaker } from './events.ts';
 import { createHttpClient, type HttpClient } from './http-client.ts';
 import { createSeeded } from './seeded.ts';
-import { cleanUpOutage, expectKept, SEGMENT_BYTES, type StoreOutage, startStoreOutage } from './store-outage.ts';
+import { cleanUpOutage, expectKept, type StoreOutage, startStoreOutage } from './store-outage.ts';
 import { until } from './until.ts';
+import { ROOMY_SEGMENT_BYTES } from './writers.ts';
 
 const SEED = Number(process.env['INTEGRITY_SEED'] ?? Date.now() % 1_000_000);
 const TIMEOUT_MS = 180_000;
 const MEASURED = 500;
 const BATCH_EVENTS = 500;
+const BACKLOG_BYTES = 24 << 20;
 const CAUGHT_UP_EVENTS = 2_000;
 
 afterEach(cleanUpOutage);
@@ -62,7 +64,7 @@ test(
     await until(async () => {
       const answers = await side.client.batch(batch(), 'lines');
       expect(answers.filter((answer) => answer?.kind !== 'accepted')).toEqual([]);
-      return outage.journalBytes() > 24 * SEGMENT_BYTES;
+      return outage.journalBytes() > BACKLOG_BYTES;
     }, 'there is a backlog');
     const behind = await outage.pending();
     await outage.store.restart();
@@ -80,7 +82,7 @@ test(
 test(
   'away until the journal is full: refused loudly, and on by itself when it is back',
   async () => {
-    const limit = String(6 * SEGMENT_BYTES);
+    const limit = String(6 * ROOMY_SEGMENT_BYTES);
     const outage = await startStoreOutage({ seed: SEED, settings: { JOURNAL_BYTES_MAX: limit } });
     const { client, events } = clientOf(outage);
     await outage.store.kill();

@@ -18,7 +18,11 @@ afterEach(async () => {
 
 /** Every way in says the same. */
 async function expectRefusals({ service, client, events, ready }: Scenario): Promise<void> {
-  const full = { kind: 'retry', code: 'journal_full' } as const;
+  const full = {
+    kind: 'retry',
+    code: 'journal_full',
+    message: expect.stringMatching(/^the journal is full: ./),
+  } as const;
   expect(await client.single(events.large())).toEqual(full);
   expect(await client.batch([events.large(), events.large()], 'json')).toEqual([full, full]);
   expect(await client.batch([events.large()], 'lines')).toEqual([full]);

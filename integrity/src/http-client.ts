@@ -46,7 +46,7 @@ export function createHttpClient(url: string, ledger: Ledger, options: { readonl
     const { error, message, requestId } = body;
     if (Number(retryAfter) < 1 || ![error, message, requestId].every((one) => typeof one === 'string'))
       ledger.broke(`503 without Retry-After or an error body: ${JSON.stringify(body).slice(0, 500)}`);
-    return { kind: 'retry', code: String(error) };
+    return { kind: 'retry', code: String(error), message: String(message) };
   }
 
   function singleAnswer(reply: Reply): MaybeAnswer {
@@ -78,7 +78,7 @@ export function createHttpClient(url: string, ledger: Ledger, options: { readonl
     if (body['totalEvents'] !== count)
       ledger.broke(`a batch of ${count} was answered as one of ${body['totalEvents']}`);
     const answers: Answer[] = new Array(count).fill({ kind: 'accepted', ...localMark(body) });
-    for (const { index, status: verdict, code } of results) answers[index] = { kind: verdict, code };
+    for (const { index, status: verdict, code, message } of results) answers[index] = { kind: verdict, code, message };
     return answers;
   }
 

@@ -7,7 +7,7 @@ export type Answer =
   | { readonly kind: 'duplicate'; readonly position?: string; readonly level?: string }
   | { readonly kind: 'rejected' }
   /** To be sent again: the service said so. */
-  | { readonly kind: 'retry'; readonly code: string };
+  | { readonly kind: 'retry'; readonly code: string; readonly message: string };
 
 /** The accepted events of one connection and session, in the order in which they were sent. */
 export interface OrderLog {
@@ -49,6 +49,8 @@ export interface Ledger {
   counts(): Readonly<Record<Answer['kind'] | 'sent' | 'local', number>>;
   /** Answers `retry`, by their code. */
   retries(): Readonly<Record<string, number>>;
+  /** The same as sentences, with the first message of each code. `but`: codes that are no news. */
+  refusals(but?: ReadonlySet<string>): string[];
 }
 
 const SAMPLE_EVERY = 20;
@@ -61,6 +63,7 @@ export function createLedger(): Ledger {
   const batches: AtomicBatch[] = [];
   const sampled: SentEvent[] = [];
   const retries: Record<string, number> = {};
+  const messages: Record<string, string> = {};
   const counts = { sent: 0, accepted: 0, duplicate: 0, rejected: 0, retry: 0, local: 0 };
 
   function sent(event: SentEvent): void {
@@ -76,6 +79,7 @@ export function createLedger(): Ledger {
     if (entry === undefined) return void broken.push(`${event.key} was answered and never sent`);
     if (answer.kind === 'retry') {
       retries[answer.code] = (retries[answer.code] ?? 0) + 1;
+      messages[answer.code] ??= answer.message;
       return;
     }
     if ((answer.kind === 'rejected') !== (entry.digest === undefined))
@@ -105,6 +109,11 @@ export function createLedger(): Ledger {
     return log;
   }
 
+  function refusals(but: ReadonlySet<string> = new Set()): string[] {
+    const others = Object.entries(retries).filter(([code]) => !but.has(code));
+    return others.map(([code, count]) => `${count} events were refused: ${code} (${messages[code]})`);
+  }
+
   return {
     sent,
     answered,
@@ -118,6 +127,7 @@ export function createLedger(): Ledger {
     broken: () => broken,
     counts: () => counts,
     retries: () => retries,
+    refusals,
   };
 }
 

@@ -170,8 +170,7 @@ export async function startOutageRun(options: OutageRunOptions): Promise<OutageR
   }
 
   function broken(stored: Stored): string[] {
-    const refusals = Object.entries(ledger.retries()).filter(([code]) => !(killed && ENDING.has(code)));
-    return [...refusals.map(([code, count]) => `${count} events were refused: ${code}`), ...compare(ledger, stored)];
+    return [...ledger.refusals(killed ? ENDING : undefined), ...compare(ledger, stored)];
   }
 
   async function stop(stored: Stored): Promise<string[]> {

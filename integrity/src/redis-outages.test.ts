@@ -9,7 +9,7 @@ import { lacks, type ProxyFault, startTcpProxy, type TcpProxy } from '@libs/serv
 import { cleanUpInstances, type Instances, order, startInstances } from './instances.ts';
 import { createSeeded } from './seeded.ts';
 import { until } from './until.ts';
-import { startWriters, type Writers } from './writers.ts';
+import { ROOMY_SEGMENT_BYTES, startWriters, type Writers } from './writers.ts';
 
 const SEED = Number(process.env['INTEGRITY_SEED'] ?? Date.now() % 1_000_000);
 const OUTAGE_MS = Number(process.env['INTEGRITY_OUTAGE_MS'] ?? 700);
@@ -33,7 +33,7 @@ describe.skipIf(lacks({ start: ['redis'] }))('two instances whose Redis fails', 
   beforeAll(async () => {
     const random = createSeeded(SEED);
     instances = await startInstances(random, {
-      settings: { REDIS_TIMEOUT_MS: String(REDIS_TIMEOUT_MS) },
+      settings: { REDIS_TIMEOUT_MS: String(REDIS_TIMEOUT_MS), JOURNAL_SEGMENT_BYTES: String(ROOMY_SEGMENT_BYTES) },
       async redisUrl({ port }) {
         proxy = await startTcpProxy({ host: '127.0.0.1', port });
         return `redis://127.0.0.1:${proxy.port}`;

@@ -235,10 +235,10 @@ async function socketPerWorker({ services, urls, events, ledger }: Instances): P
       const before = socket.messages.length;
       send(event);
       await until(() => socket.messages.length > before, `${event.key} is answered`);
-      const { type, status, position } = socket.messages[before] as Record<string, unknown>;
+      const { type, status, position, code, message } = socket.messages[before] as Record<string, unknown>;
       const kind = type === 'event_error' ? 'retry' : status === 'duplicate' ? 'duplicate' : 'accepted';
       const at = typeof position === 'string' ? { position } : {};
-      ledger.answered(event, kind === 'retry' ? { kind, code: 'claimed_elsewhere' } : { kind, ...at });
+      ledger.answered(event, kind === 'retry' ? { kind, code: `${code}`, message: `${message}` } : { kind, ...at });
       return kind;
     };
     await told(events.good());

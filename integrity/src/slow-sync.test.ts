@@ -5,14 +5,19 @@ import { drain } from './audit.ts';
 import type { SentEvent } from './events.ts';
 import type { Rewrite } from './fault-source.preload.ts';
 import type { MaybeAnswer } from './http-client.ts';
+import { pendingEvents } from './scenario.ts';
 import { createSeeded } from './seeded.ts';
 import { cleanUp } from './service.ts';
 import { type Pending, type SlowSync, startSlowSync } from './slow-sync.ts';
 import { connectSocket, type SocketClient } from './socket-client.ts';
 import { until } from './until.ts';
+import { UNANSWERED_MAX } from './writer-socket.ts';
+import { ROOMY_SEGMENT_BYTES, startWriters } from './writers.ts';
 
 const SEED = Number(process.env['INTEGRITY_SEED'] ?? Date.now() % 1_000_000);
 const TIMEOUT_MS = 120_000;
+/** Writers that have not sent anything for so long wait for answers. */
+const STILL_MS = 500;
 
 afterEach(cleanUp);
 
@@ -107,7 +112,7 @@ test(
       find: 'if (first <= journal.durableSeq()) {',
       replace: 'if (first > 0) {',
     };
-    const slow = await startSlowSync(createSeeded(SEED), [early]);
+    const slow = await startSlowSync(createSeeded(SEED), { rewrites: [early] });
     const hanging = await hang(slow);
     expect(told(hanging).slice(2)).not.toContain(undefined);
     await slow.service.signal('accept', 'SIGKILL');
@@ -119,6 +124,41 @@ test(
   },
   TIMEOUT_MS,
 );
+
+test(
+  'a disk that stalls under load, again and again: everybody waits, and nothing is refused',
+  async () => {
+    const random = createSeeded(SEED);
+    const slow = await startSlowSync(random, { settings: { JOURNAL_SEGMENT_BYTES: String(ROOMY_SEGMENT_BYTES) } });
+    const writers = startWriters(slow.service.url, slow.ledger, random);
+    for (let round = 0; round < 3; round++) {
+      const before = writers.acks();
+      await until(() => writers.acks() > before + 500, 'events are acknowledged');
+      await slow.moveToPool();
+      slow.fault('hang');
+      // Of what both connections have unanswered some are copies.
+      expect(await stalled(slow)).toBeGreaterThan(UNANSWERED_MAX);
+      slow.fault('');
+    }
+    await writers.finish();
+    expect(slow.ledger.refusals()).toEqual([]);
+    expect(await slow.audit()).toEqual([]);
+  },
+  TIMEOUT_MS,
+);
+
+/** Waits until every writer waits for an answer; resolves to how many events do. */
+async function stalled(slow: SlowSync): Promise<number> {
+  let last = -1;
+  let sinceMs = 0;
+  await until(async () => {
+    const sent = slow.ledger.counts().sent;
+    if (sent !== last) sinceMs = performance.now();
+    last = sent;
+    return performance.now() - sinceMs > STILL_MS;
+  }, 'nobody sends any more');
+  return pendingEvents(slow.service.url);
+}
 
 for (const mode of ['on the event loop', 'in the thread pool'] as const)
   test(
@@ -141,7 +181,7 @@ for (const mode of ['on the event loop', 'in the thread pool'] as const)
         answers.push(...events.map((event) => slow.client.single(event)));
       }
       for (const answer of await Promise.all(answers))
-        expect(answer).toEqual({ kind: 'retry', code: 'journal_failed' });
+        expect(answer).toEqual({ kind: 'retry', code: 'journal_failed', message: expect.stringMatching(/./) });
       await until(() => !isRunning(before), 'the process has ended');
       expect(slow.service.output()).toContain('The journal could not be written');
       slow.fault('');

@@ -25,12 +25,21 @@ export interface Pending {
   readonly answer: Promise<MaybeAnswer>;
 }
 
-/** `rewrites`: lines of the service's own code that are changed on the way in. */
-export async function startSlowSync(random: Seeded, rewrites: readonly Rewrite[] = []): Promise<SlowSync> {
+export interface SlowSyncOptions {
+  /** Lines of the service's own code that are changed on the way in. */
+  readonly rewrites?: readonly Rewrite[];
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+export async function startSlowSync(random: Seeded, options: SlowSyncOptions = {}): Promise<SlowSync> {
   const switchFile = join(temporaryFolder(), 'fault');
   const scenario = await startScenario(random, {
     preloads: ['fault-sync.preload.ts', 'fault-source.preload.ts'],
-    settings: { INTEGRITY_SYNC_FAULT: switchFile, INTEGRITY_REWRITE: JSON.stringify(rewrites) },
+    settings: {
+      INTEGRITY_SYNC_FAULT: switchFile,
+      INTEGRITY_REWRITE: JSON.stringify(options.rewrites ?? []),
+      ...options.settings,
+    },
   });
   const { client, events, service } = scenario;
   const fault: SlowSync['fault'] = (name) => writeFileSync(switchFile, name);

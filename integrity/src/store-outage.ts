@@ -15,7 +15,7 @@ import { createSeeded } from './seeded.ts';
 import { cleanUp, createService, type Role, type Service } from './service.ts';
 import { type StoreWatch, startStoreWatch } from './store-watch.ts';
 import { until } from './until.ts';
-import { startWriters, type Writers } from './writers.ts';
+import { ROOMY_SEGMENT_BYTES, startWriters, type Writers } from './writers.ts';
 
 export interface StoreOutageOptions {
   readonly seed: number;
@@ -61,9 +61,8 @@ export interface FinishOptions {
 
 export type Victim = 'deliver' | 'accept' | 'all';
 
-export const SEGMENT_BYTES = 1 << 20;
-/** The one that is written, some to come, and the id columns. */
-const JOURNAL_REST_BYTES = 8 * SEGMENT_BYTES;
+/** The one that is written, three to come at most, and the id columns. */
+const JOURNAL_REST_BYTES = 5 * ROOMY_SEGMENT_BYTES;
 /** What a process that is about to be killed may still say. */
 const ENDING = new Set(['shutting_down']);
 
@@ -86,7 +85,12 @@ export async function startStoreOutage(options: StoreOutageOptions): Promise<Sto
   servers.add(store);
   const service = createService({
     preloads: rewrites.length === 0 ? [] : ['fault-source.preload.ts'],
-    settings: { CLICKHOUSE_URL: store.url, INTEGRITY_REWRITE: JSON.stringify(rewrites), ...options.settings },
+    settings: {
+      CLICKHOUSE_URL: store.url,
+      JOURNAL_SEGMENT_BYTES: String(ROOMY_SEGMENT_BYTES),
+      INTEGRITY_REWRITE: JSON.stringify(rewrites),
+      ...options.settings,
+    },
   });
   await service.start();
   const random = createSeeded(seed);
@@ -138,11 +142,6 @@ export async function startStoreOutage(options: StoreOutageOptions): Promise<Sto
     return names.reduce((sum, name) => sum + (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0), 0);
   }
 
-  function refusals(): string[] {
-    const others = Object.entries(ledger.retries()).filter(([code]) => !(killed && ENDING.has(code)));
-    return others.map(([code, count]) => `${count} events were refused: ${code}`);
-  }
-
   const stored = (): Promise<Stored> => readStored(`${store.url}/?database=weir&query_id=audit`);
 
   async function finish({ recovers = true, ...checks }: FinishOptions = {}): Promise<string[]> {
@@ -152,7 +151,11 @@ export async function startStoreOutage(options: StoreOutageOptions): Promise<Sto
     if (recovers && isDrained) await until(() => journalBytes() <= JOURNAL_REST_BYTES, 'the journal is released');
     const wrong = await watch.end();
     const found = checks.lost === undefined ? await stored() : together(checks.lost, await stored());
-    const broken = [...(isDrained ? [] : ['the journal was not drained']), ...wrong, ...refusals()];
+    const broken = [
+      ...(isDrained ? [] : ['the journal was not drained']),
+      ...wrong,
+      ...ledger.refusals(killed ? ENDING : undefined),
+    ];
     broken.push(...compare(ledger, found));
     const code = await service.stop();
     if (code !== 0) broken.push(`SIGTERM ended with exit code ${code}:\n${service.output()}`);

@@ -113,10 +113,12 @@ function startSocket(url: string, name: string, ledger: Ledger, random: Seeded, 
   return { state, done: done.promise };
 }
 
-function answerOf(message: Readonly<Record<string, unknown>>): Answer {
-  const { type, status, position, retryAfterMs, code } = message;
+function answerOf(said: Readonly<Record<string, unknown>>): Answer {
+  const { type, status, position, retryAfterMs, code, message } = said;
   if (type === 'event_error')
-    return retryAfterMs === undefined ? { kind: 'rejected' } : { kind: 'retry', code: String(code) };
+    return retryAfterMs === undefined
+      ? { kind: 'rejected' }
+      : { kind: 'retry', code: String(code), message: String(message) };
   const at = typeof position === 'string' ? { position } : {};
   return { kind: status === 'duplicate' ? 'duplicate' : 'accepted', ...at };
 }

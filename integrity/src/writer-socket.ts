@@ -9,7 +9,7 @@ const FRAME_EVENTS_MAX = 20;
 /** How often a refusal makes it connect anew. */
 const MOVE_SHARE = 0.2;
 /** Well under the credit, so that the service has no reason to cut us off. */
-const UNANSWERED_MAX = 500;
+export const UNANSWERED_MAX = 500;
 /** A connection that answers nothing for so long has lost something. */
 const SILENCE_MS = 30_000;
 
@@ -169,11 +169,13 @@ export function startSocketWriter(options: WriterOptions): SocketWriter {
   };
 }
 
-function answerOf(message: Record<string, unknown>): Answer {
-  const { type, status, position, retryAfterMs, code } = message as Record<string, string | number | undefined>;
+function answerOf(said: Record<string, unknown>): Answer {
+  const { type, status, position, retryAfterMs, code, message } = said as Record<string, string | number | undefined>;
   if (type === 'event_error')
-    return retryAfterMs === undefined ? { kind: 'rejected' } : { kind: 'retry', code: String(code) };
+    return retryAfterMs === undefined
+      ? { kind: 'rejected' }
+      : { kind: 'retry', code: String(code), message: String(message) };
   const at = typeof position === 'string' ? { position } : {};
   if (status === 'duplicate') return { kind: 'duplicate', ...at };
-  return { kind: 'accepted', ...at, ...(message['deduplication'] === 'local' ? { isLocal: true } : {}) };
+  return { kind: 'accepted', ...at, ...(said['deduplication'] === 'local' ? { isLocal: true } : {}) };
 }

@@ -15,6 +15,11 @@ export interface Writers {
   finish(): Promise<void>;
 }
 
+/**
+ * For tests in which nothing may be refused. Half of a segment may wait for the disk: everything that these writers send before
+ * they wait for answers fits, however long the disk stalls (`slow-sync.test.ts` lets it stall).
+ */
+export const ROOMY_SEGMENT_BYTES = 2 << 20;
 const HTTP_WRITERS = 3;
 const SOCKET_WRITERS = 2;
 const PAUSE_MS_MAX = 15;
