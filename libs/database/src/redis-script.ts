@@ -5,7 +5,7 @@
  * A key holds a number once its event is durable, and `<owner>.<epoch>` while somebody is about to write it. The number is
  * the tag of a journal that holds the event; the key `@<tag>` says not beyond which sequence number. That is one key for a
  * journal: a position with every id would cost 40 bytes each, an integer costs 16. Both are set in one step; the latter
- * only moves forwards, and lives at least as long.
+ * only moves forwards, and lives at least as long (Redis' clock goes on during a script, so its time is set once more at the end).
  */
 import { CLAIMED, type ClaimVerdict, DUPLICATE } from './redis-verdict.ts';
 
@@ -13,17 +13,18 @@ export const CLAIM_SCRIPT = `
 local prefix, owner, epoch = ARGV[1], ARGV[2], ARGV[3]
 local claim_ms, window_ms, expected = ARGV[4], ARGV[5], tonumber(ARGV[6])
 local tag, through = ARGV[7], ARGV[8]
-local token, count = owner .. epoch, 0
+local token, own_place, count = owner .. epoch, prefix .. '@' .. tag, 0
 
 if through ~= '' then
-  local known = redis.pcall('GET', prefix .. '@' .. tag)
+  local known = redis.pcall('GET', own_place)
   if type(known) == 'string' and tonumber(known) and tonumber(known) > tonumber(through) then through = known end
-  redis.call('SET', prefix .. '@' .. tag, through, 'PX', window_ms)
+  redis.call('SET', own_place, through, 'PX', window_ms)
 end
 for id in string.gmatch(ARGV[9], '[^\\n]+') do
   redis.call('SET', prefix .. id, tag, 'PX', window_ms)
   count = count + 1
 end
+if through ~= '' then redis.call('PEXPIRE', own_place, window_ms) end
 
 for id in string.gmatch(ARGV[10], '[^\\n]+') do
   if redis.pcall('GET', prefix .. id) == token then redis.call('DEL', prefix .. id) end

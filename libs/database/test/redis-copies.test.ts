@@ -114,15 +114,18 @@ describe.skipIf(lacks({ start: ['redis'] }))('where the window says that a dupli
 
   test('the place lives as long as what points to it, and an id costs an integer', async () => {
     await using one = await open();
-    const [storeId, eventId] = (newKeys(1)[0] ?? '').split('\0');
     one.journal.durableSeq = 1;
-    await one.window.confirmAll([[`${storeId}\0${eventId}`]], new AbortController().signal);
-    const id = `'weir:d:${storeId}\\000${eventId}'`;
     const place = `'weir:d:@${one.journal.tag}'`;
     const ask = (what: string) => order(redis.url, 'EVAL', `return ${what}`, '0');
-    const lives = `redis.call('PTTL', ${place}) - redis.call('PTTL', ${id})`;
-    expect(Number(ask(`redis.call('PTTL', ${id})`))).toBeGreaterThan(0);
-    expect(Number(ask(lives))).toBeGreaterThanOrEqual(0);
-    expect(ask(`redis.call('OBJECT', 'ENCODING', ${id})`)).toBe('int');
+    // The last of many: Redis' clock goes on while they are written.
+    for (let round = 0; round < 10; round++) {
+      const keys = newKeys(1_000);
+      await one.window.confirmAll([keys], new AbortController().signal);
+      const id = `'weir:d:${keys.at(-1)?.replace('\0', '\\000')}'`;
+      const lives = `redis.call('PTTL', ${place}) - redis.call('PTTL', ${id})`;
+      expect(Number(ask(`redis.call('PTTL', ${id})`))).toBeGreaterThan(0);
+      expect(Number(ask(lives))).toBeGreaterThanOrEqual(0);
+      expect(ask(`redis.call('OBJECT', 'ENCODING', ${id})`)).toBe('int');
+    }
   });
 });
