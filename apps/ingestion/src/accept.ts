@@ -3,7 +3,7 @@
  * frame shares its promise, and so does what shares a question to the window that instances share.
  */
 import type { ClaimVerdict } from '@libs/database/redis';
-import type { IdHash, Journal } from '@libs/journal';
+import { ID_BYTES, type IdHash, type Journal } from '@libs/journal';
 import type { Checked, EventModel, EventOrigin } from '@libs/models';
 import {
   type Accept,
@@ -40,8 +40,6 @@ const PIECE_LENGTH = 1 << 20;
 const PIECE_BYTES_PER_UNIT = 4;
 /** What the journal adds to a row: `,"receivedAt":"…","journal":"…","seq":…}` and a line feed. */
 const TAIL_LENGTH = 120;
-/** What the journal keeps of each id, in the same frame. */
-const ID_BYTES = 16;
 const ID_WORDS = ID_BYTES / Uint32Array.BYTES_PER_ELEMENT;
 
 /** A source's origin with the time added. Its fields may cost something to find out, so they are only passed on. */

@@ -6,6 +6,7 @@
 export const FORMAT_VERSION = 1;
 export const SEGMENT_HEADER_BYTES = 4096;
 export const FRAME_HEADER_BYTES = 56;
+/** Of an id's hash. */
 export const ID_BYTES = 16;
 /** Where the salt stands in a segment's header. */
 export const SALT_OFFSET = 40;

@@ -10,6 +10,7 @@ export {
   rowsBehindDamage,
 } from './doctor.ts';
 export { JournalGapError, JournalRefusal } from './errors.ts';
+export { ID_BYTES } from './format.ts';
 export { type Journal, type JournalLimits, type JournalOptions, openJournal } from './journal.ts';
 export type { JournalFolder } from './names.ts';
 export { type FrameView, type JournalReader, listJournals, openJournalReader } from './reader.ts';
