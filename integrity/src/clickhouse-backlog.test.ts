@@ -17,7 +17,7 @@ const SEED = Number(process.env['INTEGRITY_SEED'] ?? Date.now() % 1_000_000);
 const TIMEOUT_MS = 180_000;
 const MEASURED = 500;
 const BATCH_EVENTS = 500;
-const BACKLOG_BYTES = 24 << 20;
+const BACKLOG_BYTES = 28 << 20;
 const CAUGHT_UP_EVENTS = 2_000;
 
 afterEach(cleanUpOutage);

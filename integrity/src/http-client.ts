@@ -7,7 +7,7 @@ export type MaybeAnswer = Answer | undefined;
 
 export interface HttpClient {
   single(event: SentEvent, ack?: 'journal' | 'stored'): Promise<MaybeAnswer>;
-  /** All or nothing (`failOnError`). Resolves to the status; undefined: no answer came. The ledger learns of no answer. */
+  /** All or nothing (`failOnError`). Resolves to the status; undefined: no answer came. The ledger learns of refusals alone. */
   atomic(events: readonly SentEvent[]): Promise<number | undefined>;
   /** One answer per event, in order. */
   batch(events: readonly SentEvent[], form: 'json' | 'lines'): Promise<readonly MaybeAnswer[]>;
@@ -94,7 +94,12 @@ export function createHttpClient(url: string, ledger: Ledger, options: { readonl
       for (const event of events) ledger.sent(event);
       const list = events.map(({ text }) => text).join(',');
       const body = `{"events":[${list}],"options":{"failOnError":true}}`;
-      return (await post('/events/batch', body, 'application/json'))?.status;
+      const reply = await post('/events/batch', body, 'application/json');
+      if (reply?.status === 503) {
+        const answer = retryAnswer(reply);
+        for (const event of events) ledger.answered(event, answer);
+      }
+      return reply?.status;
     },
     async batch(events, form) {
       for (const event of events) ledger.sent(event);

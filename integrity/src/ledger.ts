@@ -49,7 +49,7 @@ export interface Ledger {
   counts(): Readonly<Record<Answer['kind'] | 'sent' | 'local', number>>;
   /** Answers `retry`, by their code. */
   retries(): Readonly<Record<string, number>>;
-  /** The same as sentences, with the first message of each code. `but`: codes that are no news. */
+  /** The same as sentences, by code and message. `but`: codes that are no news. */
   refusals(but?: ReadonlySet<string>): string[];
 }
 
@@ -63,7 +63,7 @@ export function createLedger(): Ledger {
   const batches: AtomicBatch[] = [];
   const sampled: SentEvent[] = [];
   const retries: Record<string, number> = {};
-  const messages: Record<string, string> = {};
+  const reasons = new Map<string, { readonly code: string; readonly count: number }>();
   const counts = { sent: 0, accepted: 0, duplicate: 0, rejected: 0, retry: 0, local: 0 };
 
   function sent(event: SentEvent): void {
@@ -79,7 +79,9 @@ export function createLedger(): Ledger {
     if (entry === undefined) return void broken.push(`${event.key} was answered and never sent`);
     if (answer.kind === 'retry') {
       retries[answer.code] = (retries[answer.code] ?? 0) + 1;
-      messages[answer.code] ??= answer.message;
+      const reason = `${answer.code} (${answer.message})`;
+      const before = reasons.get(reason)?.count ?? 0;
+      reasons.set(reason, { code: answer.code, count: before + 1 });
       return;
     }
     if ((answer.kind === 'rejected') !== (entry.digest === undefined))
@@ -110,8 +112,8 @@ export function createLedger(): Ledger {
   }
 
   function refusals(but: ReadonlySet<string> = new Set()): string[] {
-    const others = Object.entries(retries).filter(([code]) => !but.has(code));
-    return others.map(([code, count]) => `${count} events were refused: ${code} (${messages[code]})`);
+    const others = [...reasons].filter(([, { code }]) => !but.has(code));
+    return others.map(([reason, { count }]) => `${count} events were refused: ${reason}`);
   }
 
   return {

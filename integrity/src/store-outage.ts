@@ -61,8 +61,8 @@ export interface FinishOptions {
 
 export type Victim = 'deliver' | 'accept' | 'all';
 
-/** The one that is written, three to come at most, and the id columns. */
-const JOURNAL_REST_BYTES = 5 * ROOMY_SEGMENT_BYTES;
+/** The segment that is written, three to come, one more that was being made meanwhile, and the id columns. */
+const JOURNAL_REST_BYTES = 6 * ROOMY_SEGMENT_BYTES;
 /** What a process that is about to be killed may still say. */
 const ENDING = new Set(['shutting_down']);
 

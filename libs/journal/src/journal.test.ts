@@ -208,30 +208,31 @@ test('ids that are still waiting for the disk do not expire, however long it tak
   expect(readKeys(disk, 6_001)).toHaveLength(6_001);
 });
 
-test('while the disk stalls, half a segment of rows waits, counted as they will stand there, before one is refused', async () => {
+test('while the disk stalls, half a segment of rows waits, as they will stand there, and one spare takes them all', async () => {
   const disk = newDisk();
-  const one = open(disk, { clock: slowClock() });
-  expect(await appendKeys(one.journal, ['warm'])).toBe(true);
+  const { journal, failures } = open(disk, { clock: slowClock(), limits: { bytesMax: 2 * SEGMENT_BYTES } });
   await until(() => filesOf(disk).some((name) => name.startsWith('spare-')));
-  const resume = disk.holdSyncs();
-  // The first one is written and synced; the others wait for it.
-  const waiting = [appendKeys(one.journal, ['first'])];
-  await new Promise((resolve) => setImmediate(resolve));
   const filler = 'x'.repeat(200);
-  for (;;) {
-    const room = one.journal.noRoom(300, 1);
-    if (room !== undefined) {
-      expect(room).toMatchObject({ code: 'overloaded', message: 'too much is waiting for the disk' });
-      break;
-    }
-    waiting.push(appendKeys(one.journal, [`key-${one.journal.nextSeq()}`], filler));
-  }
+  const append = (): Promise<boolean> => appendKeys(journal, [`key-${journal.nextSeq()}`], filler);
+  while (journal.state().pendingBytes < 0.8 * SEGMENT_BYTES) expect(await append()).toBe(true);
+  const before = journal.state().pendingBytes;
+  const resume = disk.holdSyncs();
+  // The first one is written, and its sync hangs; the others wait for it.
+  const waiting = [append()];
+  await new Promise((resolve) => setImmediate(resolve));
+  while (journal.noRoom(300, 1) === undefined && waiting.length < 1_000) waiting.push(append());
+  expect(journal.noRoom(300, 1)).toMatchObject({ code: 'overloaded', message: 'too much is waiting for the disk' });
+  expect(filesOf(disk)).not.toContain('000000000002.segment');
   resume();
   expect(new Set(await Promise.all(waiting))).toEqual(new Set([true]));
+  expect(filesOf(disk)).toContain('000000000002.segment');
   // The row that was asked for is not measured yet: three bytes for each of its characters.
-  expect(one.journal.state().pendingBytes).toBeGreaterThan(SEGMENT_BYTES / 2 - 3 * 300);
-  expect(one.failures).toEqual([]);
-  const count = one.journal.nextSeq() - 1;
+  const waited = journal.state().pendingBytes - before;
+  expect(waited).toBeGreaterThan(SEGMENT_BYTES / 2 - 3 * 300);
+  // The first one, and the frames' own bytes.
+  expect(waited).toBeLessThan(SEGMENT_BYTES / 2 + 500);
+  expect(failures).toEqual([]);
+  const count = journal.nextSeq() - 1;
   expect(readKeys(disk, count)).toHaveLength(count);
 });
 
