@@ -61,7 +61,7 @@ function expectRightAnswers(results: Results): void {
 test(
   'a short run gives every figure, and leaves nothing behind',
   async () => {
-    const { out, results } = await finished(startBench(...SHORT, '--only', 'single'));
+    const { out, results } = await finished(startBench(...SHORT, '--seconds', '2', '--only', 'single'));
     expect(out).toContain('Divided by the bare server');
     const { summary, ratios, runs } = loadsOf(results, 'single');
     expect(summary.map(({ load, server }) => `${load} ${server}`)).toEqual(
@@ -97,7 +97,7 @@ test(
     const frames = loadsOf(results, 'ws').runs.find(({ load }) => load === 'ws-array');
     expect((frames?.result.events ?? Number.NaN) % 100).toBe(0);
   },
-  3 * TIMEOUT_MS,
+  6 * TIMEOUT_MS,
 );
 
 test(

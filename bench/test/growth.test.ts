@@ -8,7 +8,7 @@ import type { BacklogGrowth } from '../src/growth-backlog.ts';
 import type { WindowGrowth } from '../src/growth-window.ts';
 
 const MAIN = join(import.meta.dir, '../src/main.ts');
-const TIMEOUT_MS = 180_000;
+const TIMEOUT_MS = 600_000;
 const IDS = 150_000;
 const BACKLOG = 50_000;
 let folder: string;
@@ -23,7 +23,7 @@ test(
   async () => {
     const file = join(folder, 'results.json');
     const sizes = ['--ids', String(IDS), '--backlog', String(BACKLOG)];
-    const short = ['--rounds', '1', '--seconds', '0.5', '--warmup', '0.1', '--connections', '4'];
+    const short = ['--rounds', '1', '--seconds', '2', '--warmup', '0.1', '--connections', '4'];
     const argv = [
       process.execPath,
       MAIN,

@@ -18,7 +18,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 async function runGuard(...more: string[]) {
-  const short = ['--rounds', '1', '--seconds', '0.5', '--warmup', '0.1', '--connections', '4', '--ws-in-flight', '4'];
+  const short = ['--rounds', '1', '--seconds', '2', '--warmup', '0.1', '--connections', '4', '--ws-in-flight', '4'];
   const files = ['--folder', folder, '--json', join(folder, 'results.json'), '--baseline', file];
   const argv = [process.execPath, MAIN, '--guard', ...short, ...files, ...more];
   const guard = Bun.spawn(argv, { stdio: ['ignore', 'pipe', 'pipe'] });

@@ -128,7 +128,7 @@ describe('nothing is recovered', () => {
     }
     await allEnded();
     const [early, late] = clients as [(typeof clients)[0], (typeof clients)[0]];
-    pass(59_000);
+    pass(50_000);
     expect((await resume(early)).messages[0]).toMatchObject({ recovered: true, throughSeq: 0 });
     pass(60_000);
     expect((await resume(late)).messages[0]).toMatchObject({ recovered: false });

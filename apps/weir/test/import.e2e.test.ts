@@ -3,24 +3,18 @@ import { expect, test } from 'bun:test';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '@libs/services';
 import { MAIN, REES46, runCli, SHOP_CSV, spawnCli } from './run-cli.ts';
 
 const SHOP_ROWS = 20;
 const VIEWS = 13;
-const TEST_TIMEOUT_MS = 60_000;
-const WAIT_MS_MAX = 20_000;
+const TEST_TIMEOUT_MS = 180_000;
+const WAIT_MS_MAX = 60_000;
 
 interface Running {
   readonly url: string;
   readonly dataDir: string;
   stop(): Promise<number>;
-}
-
-function freePort(): number {
-  const server = Bun.serve({ hostname: '127.0.0.1', port: 0, fetch: () => new Response() });
-  const { port } = server;
-  server.stop(true);
-  return port ?? 0;
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
@@ -34,7 +28,7 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
 async function withService(args: readonly string[], work: (running: Running) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'weir-e2e-'));
   const dataDir = join(folder, 'data');
-  const port = freePort();
+  const port = await freePort();
   const environment = { PORT: String(port), WEIR_DATA_DIR: dataDir, LOG_LEVEL: 'fatal' };
   const child = spawnCli(['start', ...args], { environment });
   const url = `http://127.0.0.1:${port}`;
