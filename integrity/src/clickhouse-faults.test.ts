@@ -61,7 +61,8 @@ test(
 test(
   'every insert is slow: the journal grows, and nothing else',
   async () => {
-    const outage = await startUnderLoad({ seed: SEED });
+    // Far less than the writers send, also on a slow machine.
+    const outage = await startUnderLoad({ seed: SEED, settings: { BLOCK_ROWS_MAX: '100' } });
     await outage.store.fault({ fault: 'late_700', times: null });
     const before = await outage.pending();
     await until(async () => (await outage.pending()) > before + 2_000, 'the journal grows');

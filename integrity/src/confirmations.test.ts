@@ -13,7 +13,7 @@ import { until } from './until.ts';
 
 const TIMEOUT_MS = 120_000;
 /** Long enough for a busy machine, so that a Redis that answers is never taken for one that does not. */
-const SETTINGS = { REDIS_TIMEOUT_MS: '10000', ACK_TIMEOUT_MS: '1000' };
+const SETTINGS = { REDIS_TIMEOUT_MS: '10000', ACK_TIMEOUT_MS: '4000' };
 
 describe.skipIf(lacks({ start: ['redis'] }))('confirmations across instances', () => {
   let instances: Instances;

@@ -31,7 +31,7 @@ test(
   'errors, asked to wait, silence, resets and nobody there; deliver killed meanwhile; then it refuses some for good',
   async () => {
     const [sick, calm] = [await downstreamServer(), await downstreamServer()];
-    const common = { timeoutMs: 400, breaker: BREAKER };
+    const common = { timeoutMs: 2_000, breaker: BREAKER };
     const settings = configured({
       sick: { ...common, ...SICK, url: sick.url, order: 'session', retries: 10_000 },
       calm: { ...common, ...CALM, url: calm.url },
@@ -42,6 +42,8 @@ test(
     for (const mode of FAILURES) {
       sick.mode(mode);
       await isAway();
+      if (mode.kind === 'hang')
+        await run.sinkIs('http:sick', ({ lastError = '' }) => /did not answer within/.test(lastError), 'silent');
       const before = calm.arrivals().length;
       await run.acknowledged(100);
       await until(() => calm.arrivals().length > before, 'the other one goes on');

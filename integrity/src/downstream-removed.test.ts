@@ -11,6 +11,7 @@ import { weir } from './outage-command.ts';
 import { type OutageRun, startOutageRun } from './outage-run.ts';
 import { pendingEvents } from './scenario.ts';
 import { until } from './until.ts';
+import { ROOMY_SEGMENT_BYTES } from './writers.ts';
 
 const SEED = Number(process.env['INTEGRITY_SEED'] ?? Date.now() % 1_000_000);
 const TIMEOUT_MS = 180_000;
@@ -90,7 +91,10 @@ test(
     const optional = await downstreamServer();
     await optional.down();
     const options = { ...TYPES, url: optional.url, breaker: BREAKER, required: false, backlogEventsMax: 1_000 };
-    const run = await startOutageRun({ seed: SEED, settings: configured({ optional: options }) });
+    const run = await startOutageRun({
+      seed: SEED,
+      settings: { JOURNAL_SEGMENT_BYTES: String(ROOMY_SEGMENT_BYTES), ...configured({ optional: options }) },
+    });
     run.load();
     await run.acknowledged(3_000);
     await run.sinkIs('http:optional', ({ deadLetters = 0 }) => deadLetters > 0, 'parked');

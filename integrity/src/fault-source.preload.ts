@@ -6,7 +6,7 @@
  * What is put in may call `dieAt(point)`: the process kills itself there with SIGKILL, as often as INTEGRITY_DEATHS
  * (a folder, with the number of deaths in the file `left`) allows.
  */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { plugin } from 'bun';
 
@@ -34,7 +34,9 @@ globalThis.dieAt = (point, probability, withinMs) => {
 function die(point: string): void {
   const left = Number(readFileSync(join(folder as string, 'left'), 'utf8'));
   if (left === 0) return;
-  writeFileSync(join(folder as string, 'left'), String(left - 1));
+  // In one step: another process may read it.
+  writeFileSync(join(folder as string, `left.${process.pid}`), String(left - 1));
+  renameSync(join(folder as string, `left.${process.pid}`), join(folder as string, 'left'));
   const before = existsSync(join(folder as string, point)) ? readFileSync(join(folder as string, point), 'utf8') : '';
   writeFileSync(join(folder as string, point), `${before}x`);
   process.kill(process.pid, 'SIGKILL');

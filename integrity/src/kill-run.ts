@@ -161,7 +161,7 @@ function createKiller({ service, random, load, killed, victims, say = () => unde
     killed.all += 1;
     const supervisorFirst = random.next() < 0.5;
     if (supervisorFirst) await service.killSupervisor();
-    for (const role of ['deliver', 'accept'] as const) if (service.find(role)) await service.signal(role, 'SIGKILL');
+    for (const role of ['deliver', 'accept'] as const) service.signalIfRunning(role, 'SIGKILL');
     await service.killSupervisor();
   }
 

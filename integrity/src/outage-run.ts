@@ -130,7 +130,8 @@ export async function startOutageRun(options: OutageRunOptions): Promise<OutageR
     if (victim !== 'all') return killOne(victim);
     await killOne('deliver');
     await service.killSupervisor();
-    if (service.find('accept') !== undefined) await killOne('accept');
+    const orphan = service.signalIfRunning('accept', 'SIGKILL');
+    await until(() => orphan === undefined || !isRunning(orphan), 'the orphan is gone');
     await service.start();
   }
 

@@ -34,6 +34,8 @@ export interface Service {
   /** Waits until there is one. */
   pid(role: Role): Promise<number>;
   signal(role: Role, signal: NodeJS.Signals): Promise<ProcessIdentity>;
+  /** The same without waiting: undefined when nobody plays it now. */
+  signalIfRunning(role: Role, signal: NodeJS.Signals): ProcessIdentity | undefined;
   signalSupervisor(signal: NodeJS.Signals): void;
   /** SIGKILL to the supervisor alone; resolves once it is gone. */
   killSupervisor(): Promise<void>;
@@ -175,6 +177,11 @@ export function createService(options: ServiceOptions = {}): Service {
     async signal(role, signal) {
       const found = await waitFor(role);
       send(found, signal);
+      return found;
+    },
+    signalIfRunning(role, signal) {
+      const found = find(role);
+      if (found !== undefined) send(found, signal);
       return found;
     },
     signalSupervisor: (signal) => supervisor?.kill(signal),

@@ -4,7 +4,7 @@
  * durable and telling so: the copy is recognised once the process is back.
  */
 import { afterEach, describe, expect, test } from 'bun:test';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { lacks } from '@libs/services';
 import { drain } from './audit.ts';
@@ -16,6 +16,7 @@ import { journalOf } from './ledger.ts';
 import { pendingEvents } from './scenario.ts';
 import { createSeeded } from './seeded.ts';
 import { temporaryFolder } from './service.ts';
+import { switchFault } from './slow-sync.ts';
 import { connectSocket } from './socket-client.ts';
 import { until } from './until.ts';
 
@@ -30,7 +31,7 @@ afterEach(cleanUpInstances);
 const SHORT_CLAIMS: Rewrite = {
   file: 'apps/ingestion/src/settings.ts',
   find: 'const CLAIM_MS = 30_000;',
-  replace: 'const CLAIM_MS = 3_000;',
+  replace: 'const CLAIM_MS = 10_000;',
 };
 const LONG_CLAIMS: Rewrite = { ...SHORT_CLAIMS, replace: 'const CLAIM_MS = 600_000;' };
 const BUSY_IS_DUPLICATE: Rewrite = {
@@ -69,7 +70,7 @@ async function start({ all = [], first = [], claims = SHORT_CLAIMS, ...more }: C
     settings: { REDIS_TIMEOUT_MS: '10000', ...rewrite(claims, ...all), ...more.settings },
     firstSettings: { INTEGRITY_SYNC_FAULT: switchFile, ...rewrite(claims, ...all, ...first) },
   });
-  return { ...instances, fault: (name) => writeFileSync(switchFile, name) };
+  return { ...instances, fault: (name) => switchFault(switchFile, name) };
 }
 
 /** Two events whose commit hangs at the first instance: of the first one the sync, the second one waits for the first. */
@@ -166,7 +167,8 @@ describe.skipIf(lacks({ start: ['redis'] }))('with a shared Redis', () => {
         ? 'the checks notice when nothing is confirmed at the start'
         : 'what was durable and not confirmed when its process died is confirmed by the next one',
       async () => {
-        const running = await start({ first: [DIE_UNCONFIRMED, ...(isBroken ? [NOTHING_CONFIRMED_AT_START] : [])] });
+        const first = [DIE_UNCONFIRMED, ...(isBroken ? [NOTHING_CONFIRMED_AT_START] : [])];
+        const running = await start({ first, claims: isBroken ? SHORT_CLAIMS : LONG_CLAIMS });
         const { clients, events, services, untilAnswered, finish } = running;
         const event = events.named(DIES_UNCONFIRMED);
         expect(await clients[0]?.single(event)).toBeUndefined();

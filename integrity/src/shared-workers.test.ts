@@ -13,7 +13,7 @@ import { until } from './until.ts';
 const SEED = Number(process.env['INTEGRITY_SEED'] ?? Date.now() % 1_000_000);
 const TIMEOUT_MS = 120_000;
 /** A journal stays until its ids have left the window. */
-const WINDOW_MS = 6_000;
+const WINDOW_MS = 20_000;
 
 afterEach(cleanUpInstances);
 

@@ -1,5 +1,5 @@
 /** The service on a disk whose sync hangs or fails on command. */
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SentEvent } from './events.ts';
 import type { Rewrite } from './fault-source.preload.ts';
@@ -31,6 +31,12 @@ export interface SlowSyncOptions {
   readonly settings?: Readonly<Record<string, string>>;
 }
 
+/** In one step: a sync that hangs reads the file all the time. */
+export function switchFault(switchFile: string, fault: string): void {
+  writeFileSync(`${switchFile}.part`, fault);
+  renameSync(`${switchFile}.part`, switchFile);
+}
+
 export async function startSlowSync(random: Seeded, options: SlowSyncOptions = {}): Promise<SlowSync> {
   const switchFile = join(temporaryFolder(), 'fault');
   const scenario = await startScenario(random, {
@@ -42,7 +48,7 @@ export async function startSlowSync(random: Seeded, options: SlowSyncOptions = {
     },
   });
   const { client, events, service } = scenario;
-  const fault: SlowSync['fault'] = (name) => writeFileSync(switchFile, name);
+  const fault: SlowSync['fault'] = (name) => switchFault(switchFile, name);
 
   async function moveToPool(): Promise<void> {
     fault('slow');

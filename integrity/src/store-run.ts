@@ -2,6 +2,7 @@
 import type { FrontFault } from '@libs/database/testing';
 import { createSeeded } from './seeded.ts';
 import { HASTY, LOOKUP, type StoreOutage, startUnderLoad, type Victim } from './store-outage.ts';
+import { until } from './until.ts';
 
 export interface StoreRunOptions {
   readonly seed: number;
@@ -85,9 +86,7 @@ export async function runStoreTroubles(options: StoreRunOptions): Promise<StoreR
 
   /** One that kills may be served while the next one is on its way. */
   async function tryFault(rule: Parameters<typeof store.fault>[0]): Promise<void> {
-    await store.fault(rule).catch((error: unknown) => {
-      if (isUp(outage)) throw error;
-    });
+    await store.fault(rule).catch(() => until(() => !isUp(outage), 'the server that took no fault has died'));
   }
 
   async function clear(): Promise<void> {

@@ -42,7 +42,12 @@ describe.skipIf(lacks({ start: ['redis'] }))('resumed at one of two accept proce
   test(
     'recovered is true at its own and false at the other; nothing is lost or there twice',
     async () => {
-      const { services, ledger, events, finish } = await startInstances(createSeeded(SEED), { count: 1, workers: 2 });
+      const { services, ledger, events, finish, untilRedis } = await startInstances(createSeeded(SEED), {
+        count: 1,
+        workers: 2,
+        settings: { REDIS_TIMEOUT_MS: '10000' },
+      });
+      await untilRedis(({ state }) => state === 'healthy', 'Redis is healthy');
       const [{ url }] = services as [Service];
       const met = { own: 0, other: 0 };
       for (let attempt = 0; attempt < ATTEMPTS_MAX && Math.min(met.own, met.other) < 2; attempt++) {

@@ -69,6 +69,8 @@ type FrontState = Omit<ClickHouseFront, 'close' | 'url' | 'port' | 'addRule' | '
 export async function startClickHouseFront(folder: string, options: FrontOptions = {}): Promise<ClickHouseFront> {
   const engine = await openEmbeddedEngine(folder, undefined, options.configFile);
   const rules = createRules();
+  /** Statements that meet a fault at this moment. */
+  const ruledNow = new Set<Promise<void>>();
   const gatherer = createGatherer((sql, search) => run(engine, { sql, search }));
   const state: FrontState = {
     fault: () => 'none',
@@ -84,7 +86,7 @@ export async function startClickHouseFront(folder: string, options: FrontOptions
     const body = await readBody(request);
     if (url.pathname === FAULTS_PATH) {
       if (request.method === 'GET') return void response.end(String(rules.left()));
-      if (request.method === 'DELETE') rules.clear();
+      if (request.method === 'DELETE') await clearRules();
       else rules.add(JSON.parse(body));
       return void response.end();
     }
@@ -95,7 +97,19 @@ export async function startClickHouseFront(folder: string, options: FrontOptions
     if (!isLoggedIn(request, state.login)) return send(response, madeUp(516, 403));
     if (gatherer.take(url.searchParams, body)) return void response.end();
     const ruled = rules.next(sql);
-    await behave(ruled === 'none' ? state.fault(sql) : ruled, { sql, search: url.searchParams, request, response });
+    const exchange = { sql, search: url.searchParams, request, response };
+    const behaved = behave(ruled === 'none' ? state.fault(sql) : ruled, exchange);
+    if (ruled !== 'none') {
+      ruledNow.add(behaved);
+      behaved.finally(() => ruledNow.delete(behaved)).catch(() => undefined);
+    }
+    await behaved;
+  }
+
+  /** From then on nothing more goes wrong, also in what is under way: a fault may kill the process when its statement ends. */
+  async function clearRules(): Promise<void> {
+    rules.clear();
+    await Promise.allSettled(ruledNow);
   }
 
   async function behave(fault: FrontFault, exchange: Exchange): Promise<void> {

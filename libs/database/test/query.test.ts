@@ -360,7 +360,7 @@ describe('limits', () => {
   test('inserts go on beside an endless query', async () => {
     const sink = createStoreSink(store, { logger: QUIET });
     await sink.connect(never);
-    const endless = ask('SELECT count() FROM numbers(1e14) SETTINGS max_execution_time = 2');
+    const endless = ask('SELECT count() FROM numbers(1e14) SETTINGS max_execution_time = 5');
     while ((await countRunning()) === 0) await Bun.sleep(10);
     await sink.write(testBlock([testRow(5_000_001)], 5_000_001), { signal: never, ambiguous: false });
     expect(await countRunning()).toBe(1);

@@ -173,7 +173,7 @@ describe('several hosts', () => {
   test.each(['hang_before', 'drop_after'] as const)(
     '%s, and then the host goes away: the block waits for it',
     async (fault) => {
-      const hasty = await openStore(options([one.url, two.url], { cluster: 'c1', requestTimeoutMs: 300 }), {
+      const hasty = await openStore(options([one.url, two.url], { cluster: 'c1', requestTimeoutMs: 3_000 }), {
         logger: QUIET,
       });
       const target = createStoreSink(hasty, { logger: QUIET });

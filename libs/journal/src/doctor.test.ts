@@ -41,7 +41,8 @@ async function journalOf(released = 0): Promise<VolatileDisk> {
   }
   journal.release(journal.id, released);
   const condensed = Math.floor(released / 14);
-  await until(() => namesIn(disk, '.ids').length === condensed);
+  // A segment goes a turn after its column has come.
+  await until(() => namesIn(disk, '.ids').length === condensed && namesIn(disk, '.segment').length === 5 - condensed);
   return disk.processCrash();
 }
 

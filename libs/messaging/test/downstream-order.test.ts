@@ -97,7 +97,7 @@ test('whatever fails in whatever order: each event is taken once or given up, an
       const settings = {
         order: 'session',
         concurrency,
-        timeoutMs: 60,
+        timeoutMs: 500,
         breaker: { failures: breakerFailures, openMs: 10, openMsMax: 10 },
       };
       const { sink } = sinkOf(service.url, settings);
@@ -114,4 +114,4 @@ test('whatever fails in whatever order: each event is taken once or given up, an
     }),
     { numRuns: 60 },
   );
-}, 60_000);
+}, 120_000);

@@ -304,7 +304,8 @@ describe.skipIf(lacks({ start: ['kafka'] }))('the Kafka audit on a broker that f
       await deliver(one.sink, range(1, 3_000));
       let fail: (() => Promise<void>) | undefined;
       const openReader = async (signal: AbortSignal): Promise<KafkaReader> => {
-        const connection = { brokers: [kafka.brokers], requestTimeoutMs: 1_000, connectionTimeoutMs: 1_000 };
+        const limitMs = fail === undefined ? 15_000 : 1_000;
+        const connection = { brokers: [kafka.brokers], requestTimeoutMs: limitMs, connectionTimeoutMs: limitMs };
         const reader = await openKafkaJsReader(connection, { logger, nowMs }, signal);
         return {
           ...reader,

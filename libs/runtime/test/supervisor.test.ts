@@ -67,11 +67,11 @@ test('Ctrl-C, which a terminal sends to the whole group (and npm once more), end
 
 test('a process that ignores SIGTERM is killed at its deadline, and the next stage still ends in order', async () => {
   const dataDir = temporaryFolder();
-  const supervisor = startSupervisor(dataDir, { accept: 'deaf', deliver: 'serve' }, { shutdownTimeoutMs: 300 });
+  const supervisor = startSupervisor(dataDir, { accept: 'deaf', deliver: 'serve' }, { shutdownTimeoutMs: 3_000 });
   await whenReady(supervisor);
   supervisor.kill('SIGTERM');
   expect(await supervisor.exited).toBe(1);
-  expect(supervisor.stderr()).toContain('accept did not end in time and is killed');
+  await until(() => supervisor.stderr().includes('accept did not end in time and is killed'), 'the reason');
   expect(notes(dataDir).slice(-2)).toEqual(['deliver ending', 'deliver ended']);
 });
 
