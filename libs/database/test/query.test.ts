@@ -354,6 +354,7 @@ describe('limits', () => {
     leaving.abort();
     expect([(await running).status, (await waiting).status]).toEqual([503, 503]);
     await untilNoneRuns();
+    expect(await countRunning()).toBe(0);
     await narrow.close();
     expect((await request(never)).status).toBe(503);
   });

@@ -23,13 +23,9 @@ describe.skipIf(lacks({ start: ['redis'] }))('the shared window', () => {
     await using second = await open();
     const keys = newKeys(3);
     expect(await first.kinds(keys)).toEqual(['claimed', 'claimed', 'claimed']);
-    const sinceMs = performance.now();
     expect(await first.kinds(keys.slice(0, 1))).toEqual(['claimed']);
     const [verdict] = await second.window.claim(keys.slice(0, 1));
-    // As long as the claim has lived, and never less.
-    const afterMsMax = Math.max(200, Math.ceil(performance.now() - sinceMs) + 1);
-    expect(verdict).toEqual({ kind: 'busy', afterMs: expect.any(Number) });
-    expect((verdict as { afterMs: number }).afterMs).toBeWithin(200, afterMsMax + 1);
+    expect(verdict).toEqual({ kind: 'busy', afterMs: 200 });
     first.window.confirm(keys.slice(0, 2));
     // The claim that follows takes the confirms along and sees them.
     expect(await first.kinds([...keys, ...newKeys(1)])).toEqual(['duplicate', 'duplicate', 'claimed', 'claimed']);
@@ -80,14 +76,14 @@ describe.skipIf(lacks({ start: ['redis'] }))('the shared window', () => {
   });
 
   test('who dies between claim and write leaves it busy for others until the claim ends', async () => {
-    await using other = await open({ claimMs: 3_000 });
-    const dying = await open({ claimMs: 3_000 });
+    await using other = await open({ claimMs: 300 });
+    const dying = await open({ claimMs: 300 });
     const keys = newKeys(2);
     await dying.window.claim(keys);
     await dying.crash();
     const [verdict] = await other.window.claim(keys);
     expect(verdict?.kind).toBe('busy');
-    expect((verdict as { afterMs: number }).afterMs).toBeWithin(1, 3_001);
+    expect((verdict as { afterMs: number }).afterMs).toBeWithin(1, 301);
     await eventually(async () => (await other.kinds(keys)).every((kind) => kind === 'claimed'));
   });
 

@@ -103,6 +103,8 @@ test('a client that was closed stays away', async () => {
   const later = connect(path);
   // The early one may be heard of, and has gone.
   await until(() => later.connected() && server.connections.size === 1, 'a later client alone');
+  expect(later.connected()).toBe(true);
+  expect(server.connections.size).toBe(1);
 });
 
 test('a peer that gets SIGKILL with unread bytes costs its connection only', async () => {

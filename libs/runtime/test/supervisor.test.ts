@@ -72,6 +72,7 @@ test('a process that ignores SIGTERM is killed at its deadline, and the next sta
   supervisor.kill('SIGTERM');
   expect(await supervisor.exited).toBe(1);
   await until(() => supervisor.stderr().includes('accept did not end in time and is killed'), 'the reason');
+  expect(supervisor.stderr()).toContain('accept did not end in time and is killed');
   expect(notes(dataDir).slice(-2)).toEqual(['deliver ending', 'deliver ended']);
 });
 
